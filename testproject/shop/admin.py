@@ -1,0 +1,30 @@
+from django.contrib import admin
+
+from .models import Order, OrderLine, Product, Stock
+
+
+class StockInline(admin.TabularInline):
+    model = Stock
+    can_delete = False
+
+
+@admin.register(Product)
+class ProductAdmin(admin.ModelAdmin):
+    list_display = ["sku", "name", "price", "stock"]
+    list_select_related = ["stock"]
+    search_fields = ["sku", "name"]
+    inlines = [StockInline]
+
+
+class OrderLineInline(admin.TabularInline):
+    model = OrderLine
+    autocomplete_fields = ["product"]
+    extra = 1
+
+
+@admin.register(Order)
+class OrderAdmin(admin.ModelAdmin):
+    list_display = ["number", "customer", "placed_at", "written_by"]
+    date_hierarchy = "placed_at"
+    readonly_fields = ["number", "placed_at", "written_by"]
+    inlines = [OrderLineInline]
