@@ -5,7 +5,7 @@ SHOP_DB_PORT            the port of every instance                              
 SHOP_DB_INSTANCES       how an instance is reached: `?` stands for its name      (127.0.0.?)
 SHOP_DB_USER, SHOP_DB_PASSWORD, SHOP_DB_NAME                                     (shop, shop, shop)
 SHOP_EXTERNAL_HOST, SHOP_EXTERNAL_PORT   a second, ordinary server; same user    (127.0.0.30, 3306)
-SHOP_SQLITE             a directory: keep everything in SQLite files there instead, to try the routers without a server
+SHOP_SQLITE             a directory: use SQLite files there instead, to try the routers without a server
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of the test suite: the shop on SQLite. What needs real servers asks the lab's fixtures for them."""
+"""Settings of the test suite: the shop on SQLite. Real servers come from the lab's fixtures."""
 
 from testproject.settings import *  # noqa: F403
 

@@ -36,7 +36,7 @@ class Stock(models.Model):
 class Order(models.Model):
     """An order, known by a number its customer chose before it was sent.
 
-    Whoever does not know whether an order was written (the server died while it answered) asks for its number.
+    Who does not know whether an order was written (the server died while it answered) asks for its number.
     """
 
     number = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)

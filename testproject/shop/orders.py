@@ -16,7 +16,7 @@ class OutOfStock(Exception):
     """There are fewer of a product than were ordered."""
 
     def __init__(self, product: Product, wanted: int) -> None:
-        super().__init__(f"Not enough of {product.name}: {wanted} wanted, {product.stock.quantity} left.")
+        super().__init__(f"Not enough of {product.name} left: {wanted} wanted.")
 
 
 def place_order(customer: str, items: Mapping[str, int], number: uuid.UUID | None = None) -> Order:
@@ -27,32 +27,28 @@ def place_order(customer: str, items: Mapping[str, int], number: uuid.UUID | Non
     if not items or min(items.values()) < 1:
         raise ValueError("An order has at least one line, and each line at least one item.")
     alias = router.db_for_write(Order)
-    number = number or uuid.uuid4()
     with transaction.atomic(using=alias):
         order, created = Order.objects.using(alias).get_or_create(
-            number=number, defaults={"customer": customer, "written_by": instance_name(alias)}
+            number=number or uuid.uuid4(),
+            defaults={"customer": customer, "written_by": instance_name(alias)},
         )
-        if not created:
-            return order
-        products = Product.objects.using(alias).filter(sku__in=items).order_by("pk")
-        # The stock rows are locked in one order by everybody, so two orders wait for each other but never deadlock.
-        stock = {
-            row.product_id: row
-            for row in Stock.objects.using(alias)
-            .select_for_update()
-            .filter(product__sku__in=items)
-            .order_by("product_id")
-        }
-        lines = []
-        for product in products:
-            wanted = items[product.sku]
-            product.stock = stock[product.pk]
-            if product.stock.quantity < wanted:
-                raise OutOfStock(product, wanted)
-            Stock.objects.using(alias).filter(product=product).update(quantity=F("quantity") - wanted)
-            lines.append(OrderLine(order=order, product=product, quantity=wanted, unit_price=product.price))
-        if len(lines) != len(items):
-            unknown = sorted(set(items) - {line.product.sku for line in lines})
-            raise Product.DoesNotExist(f"No product has the SKU {', '.join(unknown)}.")
-        OrderLine.objects.using(alias).bulk_create(lines)
+        if created:
+            _add_lines(alias, order, items)
     return order
+
+
+def _add_lines(alias: str, order: Order, items: Mapping[str, int]) -> None:
+    # All take stock in the order of the keys: two orders may wait for each other but never deadlock.
+    products = list(Product.objects.using(alias).filter(sku__in=items).order_by("pk"))
+    unknown = items.keys() - {product.sku for product in products}
+    if unknown:
+        raise Product.DoesNotExist(f"No product has the SKU {', '.join(sorted(unknown))}.")
+    for product in products:
+        wanted = items[product.sku]
+        enough = Stock.objects.using(alias).filter(product=product, quantity__gte=wanted)
+        if not enough.update(quantity=F("quantity") - wanted):
+            raise OutOfStock(product, wanted)
+    OrderLine.objects.using(alias).bulk_create(
+        OrderLine(order=order, product=product, quantity=items[product.sku], unit_price=product.price)
+        for product in products
+    )

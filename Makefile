@@ -1,0 +1,64 @@
+# Every target does its own set-up, once: a virtual environment in .venv, the packages the target needs, and the
+# system's MariaDB server where a target starts servers. Nothing is asked of the network the second time.
+#
+#   make demo PYTHON=python3.13      choose the Python that .venv is made with
+#   make test ARGS="-k topology -x"  pass arguments on (also to demo, bench)
+
+SHELL := /bin/bash
+VENV ?= .venv
+STAMPS := $(VENV)/stamps
+RUN := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help demo test lint format bench docs clean servers
+
+help:
+	@echo 'make demo    a cluster of real servers, the shop on it, and the kill of its writer under load'
+	@echo 'make test    the whole test suite'
+	@echo 'make lint    ruff and mypy'
+	@echo 'make format  let ruff mend what it can'
+	@echo 'make bench   what we cost, next to others, on one cluster in one run'
+	@echo 'make docs    the documentation, in docs/_build/html'
+	@echo 'make clean   remove what these targets made'
+
+demo: $(STAMPS)/base servers
+	@$(RUN) -m testproject.demo $(ARGS)
+
+test: $(STAMPS)/test servers
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(STAMPS)/test $(STAMPS)/lint
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(STAMPS)/lint
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(STAMPS)/peers servers
+	$(RUN) -m benchmarks $(ARGS)
+
+docs: $(STAMPS)/docs
+	$(RUN) -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo 'The documentation is in docs/_build/html/index.html'
+
+# The lab knows best which server it can use; the packages are installed only when it finds none.
+servers: $(STAMPS)/base
+	@$(RUN) scripts/find_server.py || { scripts/install-server && $(RUN) scripts/find_server.py; }
+
+# One stamp an extra of setup.cfg. A change there makes the environment anew, so it never holds what is not declared.
+$(STAMPS)/base: setup.cfg pyproject.toml
+	@PYTHON='$(PYTHON)' scripts/make-venv '$(VENV)'
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+$(STAMPS)/%: $(STAMPS)/base
+	@echo '[setup] installing what "$*" needs'
+	@$(RUN) -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .tox .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info docs/_build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
