@@ -1,0 +1,348 @@
+"""Owns the addresses that clients connect to: forwards each connection to its server, and does the faults on the wire.
+
+Gate: the entrance of one instance. Entrance: one listening address, of a gate or an endpoint. Link: one connection.
+All of it runs on the loop's thread; other threads come in through `Loop.run`.
+"""
+
+import logging
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+from .framing import ClientStream, without_compression_and_tls
+from .loop import READ, WRITE, Loop
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 256 * 1024
+BACKLOG = 4096
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Gate:
+    """The way to one instance, by its server's unix socket, and the faults that lie on it."""
+
+    def __init__(self, loop: Loop, socket_path: str, *, rewrite: Callable[[bytes], bytes] | None) -> None:
+        self.loop = loop
+        self.socket_path = socket_path
+        self.rewrite = rewrite
+        self.links: set[Link] = set()
+        self.is_up = False  # a server process is there
+        self.is_held = False  # nobody answers, nor hangs up: a frozen server that was fenced
+        self.is_refusing = False
+        self.is_dark = False  # the network swallows everything
+        self.delay = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return (self.is_up or self.is_held) and not self.is_refusing
+
+    def set_dark(self, is_dark: bool) -> None:
+        self.is_dark = is_dark
+        for link in list(self.links):
+            link.resume()
+
+    def reset_links(self) -> None:
+        for link in list(self.links):
+            link.close(reset=True)
+
+
+class Entrance:
+    """One address. It listens while `choose` names a gate to lead to; else its port is kept, and refuses."""
+
+    def __init__(self, loop: Loop, address: tuple[str, int], choose: Callable[[], Gate | None]) -> None:
+        self._loop = loop
+        self._address = address
+        self._choose = choose
+        self._fill: list[socket.socket] = []
+        self._watched = 0
+        self._is_open = False
+        self._is_dark = False
+        self._socket = _bound(address)
+
+    def settle(self, *, is_open: bool, is_dark: bool = False) -> None:
+        """Listen, refuse or, dark, let connection attempts go unanswered."""
+        if is_open != self._is_open:
+            if is_open:
+                self._socket.listen(BACKLOG)
+                self._watched = self._loop.watch(self._socket, 0, READ, self._accept)
+            else:
+                self._lighten()
+                self._watched = self._loop.watch(self._socket, self._watched, 0, self._accept)
+                # Bound but not listening: the kernel refuses, and nobody else takes the port meanwhile.
+                self._socket.close()
+                self._socket = _bound(self._address)
+            self._is_open = is_open
+        if is_open and is_dark != self._is_dark:
+            if is_dark:
+                self._darken()
+            else:
+                self._lighten()
+
+    def close(self) -> None:
+        self._lighten()
+        self._watched = self._loop.watch(self._socket, self._watched, 0, self._accept)
+        self._socket.close()
+
+    def _darken(self) -> None:
+        """Fill the accept queue with connections of our own: the kernel drops every further SYN."""
+        self._is_dark = True
+        self._watched = self._loop.watch(self._socket, self._watched, 0, self._accept)
+        self._socket.listen(0)
+        for _ in range(3):
+            filler = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            filler.setblocking(False)
+            filler.connect_ex(self._address)
+            self._fill.append(filler)
+
+    def _lighten(self) -> None:
+        if not self._is_dark:
+            return
+        self._is_dark = False
+        for filler in self._fill:
+            filler.close()
+        self._fill.clear()
+        self._socket.listen(BACKLOG)
+        self._watched = self._loop.watch(self._socket, self._watched, READ, self._accept)
+
+    def _accept(self, events: int) -> None:
+        for _ in range(64):
+            try:
+                client, _ = self._socket.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptor left
+                logger.warning("cannot accept on %s: %s", self._address, error)
+                self._watched = self._loop.watch(self._socket, self._watched, 0, self._accept)
+                self._loop.at(time.monotonic() + 0.1, self._accept_again)
+                return
+            gate = self._choose()
+            if gate is None or not gate.is_open:
+                _close(client, reset=True)
+            else:
+                Link(gate, client)
+
+    def _accept_again(self) -> None:
+        if self._is_open and not self._is_dark:
+            self._watched = self._loop.watch(self._socket, self._watched, READ, self._accept)
+
+
+class Link:
+    """One client's connection and the server's that belongs to it."""
+
+    __slots__ = (
+        "_client",
+        "_client_events",
+        "_delayed",
+        "_due",
+        "_gate",
+        "_greeted",
+        "_is_closed",
+        "_loop",
+        "_server",
+        "_server_events",
+        "_stream",
+        "_to_client",
+        "_to_server",
+    )
+
+    def __init__(self, gate: Gate, client: socket.socket) -> None:
+        self._gate = gate
+        self._loop = gate.loop
+        self._client = client
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._server: socket.socket | None = None
+        self._client_events = self._server_events = 0
+        self._stream = ClientStream(gate.rewrite) if gate.rewrite is not None else None
+        self._to_client = self._to_server = b""
+        self._greeted = self._is_closed = False
+        self._delayed = 0
+        self._due = 0.0
+        gate.links.add(self)
+        if gate.delay:
+            self._later(self._connect)
+        else:
+            self._connect()
+
+    def resume(self) -> None:
+        """Go on as the gate's faults now allow."""
+        if self._server is None and not self._gate.is_dark and not self._delayed:
+            self._connect()
+        self._watch()
+
+    def close(self, *, reset: bool = False) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._client_events = self._loop.watch(self._client, self._client_events, 0, self._on_client)
+        self._drop_server()
+        self._gate.links.discard(self)
+        _close(self._client, reset=reset)
+
+    def _connect(self) -> None:
+        gate = self._gate
+        if self._is_closed or self._server is not None or gate.is_held or gate.is_dark:
+            return
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.setblocking(False)
+        try:
+            server.connect(gate.socket_path)
+        except BlockingIOError:  # its backlog is full: frozen, or very busy
+            server.close()
+            self._loop.at(time.monotonic() + 0.01, self._connect)
+            return
+        except OSError:
+            server.close()
+            self.close(reset=True)
+            return
+        self._server = server
+        self._watch()
+
+    def _on_client(self, events: int) -> None:
+        if events & WRITE:
+            self._flush_to_client()
+        if not events & READ or self._is_closed:
+            return
+        try:
+            data = self._client.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if self._gate.delay or self._delayed:
+            self._later(lambda: self._forward(data))
+        else:
+            self._forward(data)
+
+    def _forward(self, data: bytes) -> None:
+        if not data:
+            self.close()
+            return
+        if self._stream is not None:
+            data = self._stream.feed(data)
+        if self._to_server or self._gate.is_dark:  # only after a delay; else nothing is read meanwhile
+            self._to_server += data
+            return
+        server = self._server
+        if server is None or not data:
+            return
+        try:
+            sent = server.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # its end is read next
+        if sent < len(data):
+            self._to_server = data[sent:]
+            self._watch()
+
+    def _on_server(self, events: int) -> None:
+        if events & WRITE:
+            self._flush_to_server()
+        server = self._server
+        if not events & READ or self._is_closed or server is None:
+            return
+        try:
+            data = server.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._server_ended()
+            return
+        if not self._greeted:
+            self._greeted = True
+            data = without_compression_and_tls(data)
+        try:
+            sent = self._client.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent < len(data):
+            self._to_client = data[sent:]
+            self._watch()
+
+    def _server_ended(self) -> None:
+        if self._gate.is_held:
+            self._drop_server()
+            self._watch()
+        else:
+            self.close(reset=not self._gate.is_up)
+
+    def _flush_to_server(self) -> None:
+        if self._server is None:
+            return
+        try:
+            self._to_server = self._to_server[self._server.send(self._to_server) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._to_server = b""
+        if not self._to_server:
+            self._watch()
+
+    def _flush_to_client(self) -> None:
+        try:
+            self._to_client = self._to_client[self._client.send(self._to_client) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not self._to_client:
+            self._watch()
+
+    def _later(self, call: Callable[[], None]) -> None:
+        """Run `call` after the gate's delay and after everything that was delayed before it."""
+
+        def run() -> None:
+            self._delayed -= 1
+            if not self._is_closed:
+                call()
+
+        self._delayed += 1
+        self._due = max(self._due, time.monotonic() + self._gate.delay)
+        self._loop.at(self._due, run)
+
+    def _watch(self) -> None:
+        if self._is_closed:
+            return
+        client = server = 0
+        if not self._gate.is_dark and self._server is not None:
+            client = (0 if self._to_server else READ) | (WRITE if self._to_client else 0)
+            server = (0 if self._to_client else READ) | (WRITE if self._to_server else 0)
+        self._client_events = self._loop.watch(self._client, self._client_events, client, self._on_client)
+        if self._server is not None:
+            self._server_events = self._loop.watch(self._server, self._server_events, server, self._on_server)
+
+    def _drop_server(self) -> None:
+        if self._server is not None:
+            self._server_events = self._loop.watch(self._server, self._server_events, 0, self._on_server)
+            self._server.close()
+            self._server = None
+
+
+def _bound(address: tuple[str, int]) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _close(sock: socket.socket, *, reset: bool) -> None:
+    if reset:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        except OSError:
+            pass
+    sock.close()

@@ -1,0 +1,130 @@
+"""Owns the Aurora questions in a statement's text and the MariaDB text that answers them; it touches no socket.
+
+A prepared statement is rewritten when it is prepared, so it answers with the topology of that moment.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+AURORA_VERSION = "8.0.mysql_aurora.3.08.0"
+
+# A statement without one of these, in lower case, is passed on unread.
+NEEDLES = (b"aurora", b"innodb_read_only", b"replica_host_status")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One row of the published topology. `age` is seconds since the instance last reported."""
+
+    id: str
+    is_writer: bool
+    session_id: str
+    age: float = 0.0
+    lag_ms: float = 0.0
+    cpu: float = 0.0
+
+
+Members = Callable[[], Sequence[Member]]
+
+_VARIABLE = (
+    rb"@@(?:(?:global|session|local)\s*\.\s*)?"
+    rb"`?(?P<variable>aurora_version|aurora_server_id|innodb_read_only)`?(?![\w$])"
+)
+_TABLE = rb"(?<![\w$.`])`?information_schema`?\s*\.\s*`?(?P<table>replica_host_status)`?(?![\w$])"
+# What may hold a needle but asks nothing: strings, comments, other quoted names.
+_TEXT = rb"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`|/\*.*?\*/|--(?=\s|$)[^\n]*|\#[^\n]*"""
+_QUESTION = re.compile(b"|".join((_VARIABLE, _TABLE, _TEXT)), re.IGNORECASE | re.DOTALL)
+
+_SHOW = re.compile(
+    rb"\s*(?:/\*.*?\*/\s*)*SHOW\s+(?:(?:GLOBAL|SESSION|LOCAL)\s+)?VARIABLES\s+(?P<filter>LIKE\b.+|WHERE\b.+?)\s*;?\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+_LIKE = re.compile(rb"LIKE\b", re.IGNORECASE)
+_BARE_SELECT = re.compile(rb"\s*SELECT\s[^(]*", re.IGNORECASE | re.DOTALL)
+_ITEM_BEFORE = re.compile(rb"(?:\bSELECT|,)\s*\Z", re.IGNORECASE)
+_ITEM_AFTER = re.compile(rb"\s*(?:,|;|\Z|FROM\b)", re.IGNORECASE)
+_FOLLOWED_BY_ALIAS = re.compile(
+    rb"\s*(?:AS\b|`|(?!(?:WHERE|ORDER|GROUP|HAVING|LIMIT|UNION|EXCEPT|INTERSECT|JOIN|INNER|LEFT|RIGHT|CROSS|NATURAL"
+    rb"|STRAIGHT_JOIN|ON|USING|FOR|INTO|PROCEDURE|OFFSET|FETCH|LOCK)\b)[a-z_])",
+    re.IGNORECASE,
+)
+
+
+class Rewriter:
+    """Answers for one instance: what it says its id and version are, and who is in the cluster."""
+
+    def __init__(self, instance_id: str, *, members: Members, version: str = AURORA_VERSION) -> None:
+        self._members = members
+        self._variables = {
+            b"aurora_version": _literal(version),
+            b"aurora_server_id": _literal(instance_id),
+            b"innodb_read_only": b"@@global.read_only",
+        }
+
+    def rewrite(self, statement: bytes) -> bytes:
+        """Return the statement to send to MariaDB; the very same bytes where nothing is asked of Aurora."""
+        show = _SHOW.fullmatch(statement)
+        if show is not None:
+            return self._show_variables(show["filter"])
+        return _QUESTION.sub(self._answer, statement)
+
+    def _answer(self, match: "re.Match[bytes]") -> bytes:
+        if match["variable"] is not None:
+            value = self._variables[match["variable"].lower()]
+            return value + b" AS `" + match[0].replace(b"`", b"") + b"`" if _is_whole_item(match) else value
+        if match["table"] is not None:
+            return self._table(match)
+        return match[0]
+
+    def _table(self, match: "re.Match[bytes]") -> bytes:
+        end = match.end()
+        if match.string[end : end + 1] == b".":
+            return b"replica_host_status"
+        named = _FOLLOWED_BY_ALIAS.match(match.string, end) is not None
+        return topology_query(self._members()) + (b"" if named else b" AS replica_host_status")
+
+    def _show_variables(self, condition: bytes) -> bytes:
+        if _LIKE.match(condition):
+            condition = b"WHERE Variable_name " + condition
+        return (
+            b"SELECT * FROM (SELECT 'aurora_server_id' AS Variable_name, %s AS Value"
+            b" UNION ALL SELECT 'aurora_version', %s"
+            b" UNION ALL SELECT 'innodb_read_only', IF(@@global.read_only, 'ON', 'OFF')"
+            b" UNION ALL SELECT LOWER(VARIABLE_NAME), VARIABLE_VALUE FROM information_schema.SESSION_VARIABLES"
+            b" WHERE VARIABLE_NAME <> 'INNODB_READ_ONLY') AS variables %s"
+        ) % (self._variables[b"aurora_server_id"], self._variables[b"aurora_version"], condition)
+
+
+def topology_query(members: Sequence[Member]) -> bytes:
+    """Return a derived table with the columns of `information_schema.replica_host_status` that clients read."""
+    return b"(" + b" UNION ALL ".join(_row(member) for member in members) + b")"
+
+
+def _row(member: Member) -> bytes:
+    return (
+        b"SELECT %s AS SERVER_ID, %s AS SESSION_ID, 0 AS IOPS, 0 AS READ_IOS, 0 AS PENDING_READ_IOS, %.3fE0 AS CPU,"
+        b" 0 AS DURABLE_LSN, 0 AS ACTIVE_LSN, 0 AS LAST_TRANSPORT_ERROR,"
+        b" NOW(6) - INTERVAL %d MICROSECOND AS LAST_UPDATE_TIMESTAMP,"
+        b" %d AS MASTER_SLAVE_LATENCY_IN_MICROSECONDS, %.3fE0 AS REPLICA_LAG_IN_MILLISECONDS,"
+        b" 0 AS LOG_STREAM_SPEED_IN_KiB_PER_SECOND, 1 AS IS_CURRENT"
+    ) % (
+        _literal(member.id),
+        _literal("MASTER_SESSION_ID" if member.is_writer else member.session_id),
+        member.cpu,
+        int(member.age * 1e6),
+        int(member.lag_ms * 1000),
+        member.lag_ms,
+    )
+
+
+def _is_whole_item(match: "re.Match[bytes]") -> bool:
+    """Whether the match is an item of a plain select list, whose column then keeps the name Aurora gives it."""
+    before, after = match.string[: match.start()], match.end()
+    return bool(
+        _BARE_SELECT.fullmatch(before) and _ITEM_BEFORE.search(before) and _ITEM_AFTER.match(match.string, after)
+    )
+
+
+def _literal(text: str) -> bytes:
+    return b"'" + text.replace("\\", "\\\\").replace("'", "''").encode() + b"'"
