@@ -1,0 +1,133 @@
+"""The engine `django_aurora_routing.backends.mysql_connector`: Django's MySQL backend over mysql-connector-python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import mysql.connector
+from django.db.backends.mysql.schema import DatabaseSchemaEditor as DjangoSchemaEditor
+from mysql.connector.constants import ClientFlag
+
+from ...drivers.base import Connection
+from ...drivers.mysql_connector import DRIVER_ERRORS, OPTION_NAMES, MySQLConnectorDriver, is_hung_up
+from ...drivers.mysql_connector_cursor import Cursor, quoted
+from ..errors import ClusterErrorWrapper
+from ..lost import LostConnection
+from ..mysql_errors import error_class
+from ..wiring import seed_of
+from ..wrapper import ClusterWrapperMixin
+from .django_mysql import import_django_mysql
+
+DjangoDatabaseWrapper: Any = import_django_mysql().DatabaseWrapper
+
+
+class ErrorWrapper(ClusterErrorWrapper):
+    """Gives each error the class and the arguments that it has with mysqlclient, whatever the connector made of it."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._activity.busy = False
+        if exc_value is None:
+            return
+        facts = self.wrapper.driver.facts(exc_value)
+        if facts is None:
+            return
+        self.wrapper.meet_error(exc_value)
+        if facts.errno is None:
+            super().__exit__(exc_type, exc_value, traceback)
+            return
+        errno = 2006 if facts.errno == -1 else facts.errno  # -1 is this driver's way to say "server gone"
+        cls = error_class(errno)
+        if cls.__name__ not in ("DataError", "IntegrityError"):
+            self.wrapper.errors_occurred = True
+        raise cls(errno, facts.message).with_traceback(traceback) from exc_value
+
+
+class SchemaEditor(DjangoSchemaEditor):
+    """Django's, but for literals: it asks mysqlclient's connection to quote them."""
+
+    def quote_value(self, value: Any) -> str:
+        self.connection.ensure_connection()
+        return quoted(value, backslashes="NO_BACKSLASH_ESCAPES" not in self.connection.sql_mode)  # type: ignore[attr-defined]
+
+
+class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: ignore[misc]
+    """One alias."""
+
+    Database = mysql.connector
+    SchemaEditorClass = SchemaEditor
+    driver = MySQLConnectorDriver()
+    driver_option_names = OPTION_NAMES
+    error_wrapper_class = ErrorWrapper
+    _driver_errors = DRIVER_ERRORS
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """Arguments of `mysql.connector.connect()`, but for host and port, which are chosen at each connect."""
+        settings_dict = self.settings_dict
+        options = self.split_options(settings_dict)
+        self.isolation_level = self._checked_isolation_level(options.pop("isolation_level", "read committed"))
+        params: dict[str, Any] = {"charset": "utf8mb4", "use_unicode": True}
+        for setting, name in (("USER", "user"), ("NAME", "database"), ("PASSWORD", "password")):
+            if settings_dict[setting]:
+                params[name] = settings_dict[setting]
+        if settings_dict["HOST"].startswith("/"):
+            params["unix_socket"] = settings_dict["HOST"]
+        # An UPDATE reports the rows it found, not those it changed: Django counts on it.
+        flags = options.pop("client_flags", None)
+        options.pop("autocommit", None)  # Django's own setting AUTOCOMMIT decides
+        return {**params, **options, "client_flags": _with_found_rows(flags), "autocommit": True}
+
+    def _checked_isolation_level(self, level: Any) -> str | None:
+        """By the words of Django's own backend: None leaves the server's default."""
+        django = super()
+        parsed = {**self.settings_dict, "OPTIONS": {} if level is None else {"isolation_level": level}}
+        if level is None:
+            return None
+        settings_dict, self.settings_dict = self.settings_dict, parsed
+        try:
+            django.get_connection_params()
+        finally:
+            self.settings_dict = settings_dict
+        return str(self.isolation_level)
+
+    def open_directly(self, conn_params: Mapping[str, Any], timeout: float) -> Connection:
+        return self.driver.connect(seed_of(self.settings_dict), conn_params, timeout)
+
+    def is_hung_up(self) -> bool:
+        connection = self.connection
+        return connection is not None and not isinstance(connection, LostConnection) and is_hung_up(connection)
+
+    def init_connection_state(self) -> None:
+        super().init_connection_state()
+        if self._options.read_only:
+            # Also on a reader: should it be promoted while we are on it, it still takes no write from here.
+            with self.cursor() as cursor:
+                cursor.execute("SET SESSION TRANSACTION READ ONLY")
+
+    def create_cursor(self, name: str | None = None) -> Cursor:
+        connection = self.connection
+        if isinstance(connection, LostConnection):
+            connection.raise_again()
+        return Cursor(connection, backslashes=self._backslashes)
+
+    @property
+    def _backslashes(self) -> bool:
+        data = self.__dict__.get("mysql_server_data")
+        return data is None or "NO_BACKSLASH_ESCAPES" not in (data["sql_mode"] or "")
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        with self.wrap_database_errors:
+            self.connection.cmd_query(b"SET autocommit = 1" if autocommit else b"SET autocommit = 0")
+
+
+def _with_found_rows(flags: Any) -> Any:
+    """Add FOUND_ROWS to the user's `client_flags`, which the driver takes as a number or as a list to add to its own."""
+    if isinstance(flags, int):
+        return flags | ClientFlag.FOUND_ROWS
+    return [*(flags or ()), ClientFlag.FOUND_ROWS]

@@ -1,0 +1,84 @@
+"""The only place where the rooms are put together: from one alias's settings to its options and its cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from ..cluster.cluster import Cluster, ClusterSettings
+from ..cluster.connector import Search
+from ..cluster.link import Link
+from ..cluster.registry import cluster_of
+from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint
+from ..core.options import Options, ParsedOptions, Problem, parse_options
+from ..drivers.base import Driver
+
+DJANGO_OPTION_NAMES = frozenset({"isolation_level"})
+"""Names in OPTIONS that Django's own MySQL backend takes out before the driver sees them."""
+
+_NOT_FOR_MONITORS = ("database", "db", "init_command", "autocommit", "read_timeout", "write_timeout")
+_MONITOR_READ_TIMEOUT = 5  # seconds; both implementations of the connector take whole ones only
+
+
+def seed_of(settings_dict: Mapping[str, Any]) -> Address:
+    """HOST and PORT of an alias, with MySQL's defaults."""
+    return Address(settings_dict.get("HOST") or "localhost", int(settings_dict.get("PORT") or DEFAULT_PORT))
+
+
+def parse_settings(settings_dict: Mapping[str, Any], driver_names: Collection[str]) -> ParsedOptions:
+    """Read an alias's OPTIONS. Never raises; what is wrong is in `problems`."""
+    port = settings_dict.get("PORT") or DEFAULT_PORT
+    if not str(port).isdigit():
+        problem = Problem("PORT", f"must be a number, not {port!r}.", "")
+        return ParsedOptions(Options(plugins=()), {}, (problem,))
+    return parse_options(
+        settings_dict.get("OPTIONS") or {},
+        driver_names={*driver_names, *DJANGO_OPTION_NAMES},
+        host=settings_dict.get("HOST") or "",
+        port=int(port),
+    )
+
+
+def checked_options(alias: str, settings_dict: Mapping[str, Any], driver_names: Collection[str]) -> ParsedOptions:
+    """Read an alias's OPTIONS. Raises ImproperlyConfigured that says what to write instead."""
+    parsed = parse_settings(settings_dict, driver_names)
+    if fatal := [problem for problem in parsed.problems if problem.fatal]:
+        lines = "\n".join(f"  {problem}" for problem in fatal)
+        raise ImproperlyConfigured(f"DATABASES[{alias!r}] cannot be used:\n{lines}")
+    return parsed
+
+
+def search_for(
+    settings_dict: Mapping[str, Any], options: Options, driver: Driver, params: Mapping[str, Any]
+) -> Search | None:
+    """What places the alias's connections; None when it talks to HOST alone (no plugin wants the topology)."""
+    host = settings_dict.get("HOST") or ""
+    if not options.uses_topology or host.startswith("/"):
+        return None
+    seed = seed_of(settings_dict)
+    endpoint = parse_endpoint(seed.host)
+    settings = ClusterSettings(
+        seed=seed,
+        pattern=options.host_pattern or default_host_pattern(endpoint, seed.port),
+        dialect=options.dialect,
+        refresh=options.topology_refresh,
+        high_refresh=options.topology_high_refresh,
+        detection_time=options.detection_time,
+        detection_interval=options.detection_interval,
+        detection_count=options.detection_count,
+    )
+    key = options.cluster_id or cluster_key(endpoint, seed.port)
+    plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
+    plain["read_timeout"] = _MONITOR_READ_TIMEOUT
+
+    def make() -> Cluster:
+        return Cluster(
+            key,
+            settings,
+            Link(driver, {**plain, **options.topology_monitor_params}),
+            Link(driver, {**plain, **options.host_monitor_params}),
+        )
+
+    return Search(cluster_of(key, make), driver, options)

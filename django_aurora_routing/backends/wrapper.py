@@ -1,0 +1,347 @@
+"""The mixin over Django's own database wrappers: places connections, and meets their loss."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.utils import Error, OperationalError
+from django.utils.functional import cached_property
+
+from ..cluster.activity import Activity
+from ..cluster.connector import Refused, Search
+from ..cluster.topology_monitor import MissingPattern
+from ..core.failover import Place, place_of
+from ..core.failures import Failure, classify_mysql
+from ..core.options import FailoverMode
+from ..drivers.base import Connection, Driver
+from ..errors import FailoverError, FailoverFailedError, FailoverSuccessError, TransactionResolutionUnknownError
+from .cursor import ClusterCursor, ClusterDebugCursor
+from .errors import ClusterErrorWrapper
+from .lost import LostConnection, ends_cleanly, is_atomic_exit
+from .wiring import checked_options, search_for
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper as _Base
+else:
+    _Base = object
+
+logger = logging.getLogger(__name__)
+
+
+class Phase(enum.Enum):
+    """What the wrapper itself is doing; a lost connection means something else in each."""
+
+    STATEMENT = "running statements"
+    CONNECT = "connecting"
+    CHECK = "checking the connection"
+    BEGIN = "beginning a transaction"
+    COMMIT = "committing"
+    ROLLBACK = "rolling back"
+    END = "going back to autocommit"
+
+
+class ClusterWrapperMixin(_Base):
+    """Over a Django `DatabaseWrapper`. The engine names its driver and what that driver is connected with."""
+
+    driver: Driver
+    driver_option_names: frozenset[str]
+    error_wrapper_class: type[ClusterErrorWrapper] = ClusterErrorWrapper
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._search: Search | None = None
+        self._activity = Activity()
+        self._phase = Phase.STATEMENT
+        self._generation = 0
+        self._after_failure = False
+
+    @cached_property
+    def wrap_database_errors(self) -> ClusterErrorWrapper:  # type: ignore[override]
+        return self.error_wrapper_class(self, self._activity)
+
+    def make_cursor(self, cursor: Any) -> ClusterCursor:
+        return ClusterCursor(cursor, self)
+
+    def make_debug_cursor(self, cursor: Any) -> ClusterDebugCursor:  # type: ignore[override]
+        return ClusterDebugCursor(cursor, self)
+
+    @contextlib.contextmanager
+    def _in_phase(self, phase: Phase) -> Iterator[None]:
+        before, self._phase = self._phase, phase
+        try:
+            yield
+        finally:
+            self._phase = before
+
+    # -- connecting ---------------------------------------------------------------------------------------------
+
+    def split_options(self, settings_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """Check OPTIONS, keep ours, and return the driver's."""
+        parsed = checked_options(self.alias, settings_dict, self.driver_option_names)
+        self._options = parsed.options
+        return dict(parsed.driver)
+
+    def connect(self) -> None:
+        """Connect by Django's own way, so that each switch restores all session state; again if that is cut off."""
+        until: float | None = None
+        with self._in_phase(Phase.CONNECT):
+            while True:
+                try:
+                    return super().connect()
+                except (Error, *self._driver_errors) as exc:
+                    options = self._options
+                    search = self._search
+                    if search is None or not options.uses_failover or not self._is_cut_off(exc):
+                        raise
+                    now = time.monotonic()
+                    until = now + options.failover_timeout if until is None else until
+                    if now >= until:
+                        raise
+                    address = self._activity.address
+                    self._drop()
+                    if address is not None:
+                        search.cluster.suspect(address, str(exc))
+
+    _driver_errors: tuple[type[BaseException], ...] = ()
+
+    def _is_cut_off(self, error: BaseException) -> bool:
+        """Whether a session that had just been opened was lost while Django was setting it up."""
+        if self.connection is None:
+            return False
+        facts = self.driver.facts(error) or (self.driver.facts(error.__cause__) if error.__cause__ else None)
+        return facts is not None and classify_mysql(facts) in (Failure.LOST, Failure.NEVER_SENT)
+
+    def get_new_connection(self, conn_params: Mapping[str, Any]) -> Connection:  # type: ignore[override]
+        """Open a connection where the options want it. Raises the driver's own errors, or FailoverFailedError."""
+        self.connection = None
+        activity, options = self._activity, self._options
+        activity.inherited = False
+        search = self._search = search_for(self.settings_dict, options, self.driver, conn_params)
+        if search is None:
+            return self.open_directly(conn_params, options.connect_timeout)
+        opened = search.open(conn_params, after_failure=self._after_failure)
+        self._after_failure = False
+        if isinstance(opened, Refused):
+            raise self._as_error(opened)
+        activity.address, activity.connection = opened.address, opened.connection
+        activity.monitor = search.cluster.host_monitor if options.uses_host_monitoring else None
+        search.cluster.activities.add(activity)
+        self._generation = opened.generation
+        return opened.connection
+
+    def open_directly(self, conn_params: Mapping[str, Any], timeout: float) -> Connection:
+        """Connect to HOST and nothing else."""
+        raise NotImplementedError
+
+    def is_hung_up(self) -> bool:
+        """Whether the server has already ended this connection, as far as the client's socket knows."""
+        return False
+
+    def _as_error(self, refused: Refused) -> BaseException:
+        error = refused.error
+        if isinstance(error, MissingPattern):
+            return ImproperlyConfigured(f"DATABASES[{self.alias!r}]: {error}")
+        if error is not None:
+            return error if self.driver.facts(error) is not None else OperationalError(refused.reason)
+        failed = FailoverFailedError(f"Alias {self.alias!r}: {refused.reason}")
+        failed.in_transaction = False
+        return failed
+
+    # -- staying in the right place -----------------------------------------------------------------------------
+
+    def ensure_connection(self) -> None:
+        search = self._search
+        if search is not None and self._generation != search.cluster.generation and self.connection is not None:
+            self._reconsider(search)
+        super().ensure_connection()
+
+    def _reconsider(self, search: Search) -> None:
+        """The cluster has changed since this connection was made: between statements, see whether it should move."""
+        if self._activity.inherited:
+            self._leave_to_parent()
+            return
+        if self._phase is not Phase.STATEMENT or self.in_atomic_block or not self.autocommit:
+            return
+        address, view = self._activity.address, search.cluster.view
+        if address is not None and place_of(address, search.options.failover_mode, view) is Place.WRONG:
+            logger.info("alias %r leaves %s, which is not the right place any more", self.alias, address)
+            self.close()
+        self._generation = view.generation
+
+    def _leave_to_parent(self) -> None:
+        """The connection was made before a fork and belongs to the parent: let go of it without closing it."""
+        self._activity.inherited = False
+        self._activity.connection = None
+        if self.in_atomic_block or not self.autocommit:
+            self.connection = LostConnection(FailoverError("The process was forked inside a transaction."))
+        else:
+            self.connection = None
+
+    def _drop(self) -> None:
+        """Get rid of a connection that is of no more use, without a word to Django's state."""
+        connection, self.connection = self.connection, None
+        self._activity.connection = None
+        if connection is not None and not isinstance(connection, LostConnection):
+            self.driver.close(connection)
+
+    def _close(self) -> None:
+        if self._activity.inherited:
+            self._leave_to_parent()
+        elif self.connection is not None and not isinstance(self.connection, LostConnection):
+            self._activity.connection = None
+            self.driver.close(self.connection)
+
+    def close(self) -> None:
+        if isinstance(self.connection, LostConnection) and self.in_atomic_block:
+            return  # or the block would end as if nothing had happened
+        super().close()
+
+    def is_usable(self) -> bool:
+        if self.connection is None or isinstance(self.connection, LostConnection):
+            return False
+        try:
+            with self._in_phase(Phase.CHECK), self.wrap_database_errors:
+                self.driver.ask(self.connection, "SELECT 1")
+        except Error:
+            return False
+        return True
+
+    # -- meeting a loss -----------------------------------------------------------------------------------------
+
+    def meet_error(self, error: BaseException) -> None:
+        """Called with each error of a driver call. Returns when it is the application's; raises after a loss."""
+        search, phase = self._search, self._phase
+        if search is None or phase in (Phase.CONNECT, Phase.CHECK) or not search.options.uses_failover:
+            return
+        facts = self.driver.facts(error)
+        if facts is None or self.connection is None or isinstance(self.connection, LostConnection):
+            return
+        if search.cluster.dialect is None or not search.cluster.dialect.is_cluster:
+            return
+        failure = classify_mysql(facts)
+        if failure not in (Failure.LOST, Failure.NEVER_SENT, Failure.READ_ONLY):
+            return
+        if failure is Failure.READ_ONLY and not self._is_on_a_demoted_writer(search):
+            return
+        self._meet_loss(search, failure, error)
+
+    def _is_on_a_demoted_writer(self, search: Search) -> bool:
+        """A write was refused as read-only: the application's mistake, unless this was the writer and is no more."""
+        if search.options.failover_mode is not FailoverMode.STRICT_WRITER:
+            return False
+        dialect = search.cluster.dialect
+        assert dialect is not None
+        try:
+            return dialect.refuses_writes(lambda sql: self.driver.ask(self.connection, sql))
+        except self._driver_errors:
+            return True
+
+    def _meet_loss(self, search: Search, failure: Failure, cause: BaseException) -> None:
+        in_transaction = self.in_atomic_block or not self.autocommit
+        phase, address = self._phase, self._activity.address
+        assert address is not None
+        logger.warning("alias %r lost its connection to %s while %s: %s", self.alias, address, phase.value, cause)
+        self._drop()
+        self.errors_occurred = True
+        self._after_failure = True
+        certain = failure is not Failure.LOST
+        if not in_transaction or phase in (Phase.ROLLBACK, Phase.END):
+            search.cluster.suspect(address, str(cause))
+            if in_transaction:
+                self.connection = LostConnection(None)
+            error = self._loss_error(address, None, certain or phase in (Phase.BEGIN, Phase.ROLLBACK), False)
+        else:
+            refused = search.find_again(address, str(cause))
+            certain = certain or phase is not Phase.COMMIT
+            error = self._loss_error(address, refused, certain, True)
+            self.connection = LostConnection(error)
+        raise error from cause
+
+    def _loss_error(
+        self, address: object, refused: Refused | None, certain: bool, in_transaction: bool
+    ) -> FailoverError:
+        lost = f"Alias {self.alias!r} lost its connection to {address}"
+        error: FailoverError
+        if not certain:
+            what = "COMMIT" if in_transaction else "a write"
+            error = TransactionResolutionUnknownError(
+                f"{lost} before the answer to {what} came: it may have happened or not. Look before you repeat it."
+            )
+        elif refused is not None:
+            error = FailoverFailedError(f"{lost}, and {refused.reason}")
+        elif in_transaction:
+            error = FailoverSuccessError(f"{lost}: the transaction was rolled back. Run the outermost block again.")
+        else:
+            error = FailoverSuccessError(f"{lost} before the statement had any effect. Run it again.")
+        error.in_transaction = in_transaction
+        return error
+
+    # -- transactions -------------------------------------------------------------------------------------------
+
+    def _commit(self) -> Any:
+        # A connection that is found dead now has lost its transaction for certain; after sending COMMIT one cannot say.
+        phase = Phase.COMMIT if not self.is_hung_up() else Phase.STATEMENT
+        with self._in_phase(phase):
+            return super()._commit()
+
+    def _rollback(self) -> Any:
+        with self._in_phase(Phase.ROLLBACK):
+            try:
+                return super()._rollback()
+            except FailoverError:
+                return None  # a connection that is gone has been rolled back by the server
+
+    def rollback(self) -> None:
+        super().rollback()
+        if isinstance(self.connection, LostConnection) and not is_atomic_exit(sys._getframe(1)):
+            # Transactions by hand (autocommit off): the next one begins on a new connection, also by hand.
+            self.connection = None
+            self.connect()
+            self.set_autocommit(False)
+
+    def set_autocommit(
+        self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
+    ) -> None:
+        caller = sys._getframe(1)
+        if isinstance(self.connection, LostConnection):
+            self._leave_lost_transaction(autocommit, ends_cleanly(caller))
+            return
+        in_transaction = not self.autocommit and self._phase is Phase.STATEMENT
+        phase = Phase.BEGIN if not in_transaction else Phase.END if is_atomic_exit(caller) else Phase.COMMIT
+        if self._phase is Phase.CONNECT:
+            phase = Phase.CONNECT
+        try:
+            with self._in_phase(phase):
+                super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+        except FailoverError as exc:
+            if isinstance(exc, FailoverFailedError) or phase is Phase.COMMIT:
+                raise
+            if phase is Phase.END:
+                # The block has been committed or rolled back; the dead connection had nothing left to do.
+                self.connection = None
+                self.autocommit = autocommit
+                if autocommit and self.run_commit_hooks_on_set_autocommit_on:
+                    self.run_and_clear_commit_hooks()
+                    self.run_commit_hooks_on_set_autocommit_on = False
+                return
+            super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+
+    def _leave_lost_transaction(self, autocommit: bool, ends_cleanly: bool) -> None:
+        lost = self.connection
+        assert isinstance(lost, LostConnection)
+        if not autocommit:
+            lost.raise_again()
+        self.connection = None
+        self.autocommit = True
+        self.needs_rollback = False
+        self.run_on_commit = []
+        self.run_commit_hooks_on_set_autocommit_on = False
+        if ends_cleanly and lost.error is not None:
+            lost.raise_again()

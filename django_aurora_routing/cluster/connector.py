@@ -1,0 +1,151 @@
+"""Opens an application's connection on the right instance, waiting for a failover to end where there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.endpoints import Address
+from ..core.failover import AwaitTopology, Connect, GiveUp, Place, Plan, next_step, place_of
+from ..core.failures import Failure, classify_mysql
+from ..core.options import FailoverMode, Options
+from ..drivers.base import Connection, Driver
+from .cluster import Cluster
+
+logger = logging.getLogger(__name__)
+
+_FRESH = 1.0  # seconds for which a writer's own word need not be asked for again after connecting to it
+_turns = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A connection, where it is, and how good that was when it was made."""
+
+    connection: Connection = field(repr=False)
+    address: Address
+    place: Place
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No connection. `error` is the driver's own error when that says it all, else None."""
+
+    reason: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What one alias wants of its cluster."""
+
+    cluster: Cluster
+    driver: Driver
+    options: Options
+
+    def open(self, params: Mapping[str, Any], *, after_failure: bool = False) -> Opened | Refused:
+        """Open a connection as `params` say, on an instance that is right for the options.
+
+        Takes at most `failover_timeout_sec` when the cluster is known and failover is on, else `connect_timeout`.
+        `after_failure` asks for another reader than chance by the strategy for failovers.
+        """
+        options, cluster = self.options, self.cluster
+        now = time.monotonic()
+        if (failure := cluster.ensure_known(now + options.connect_timeout)) is not None:
+            return Refused(str(failure), failure if self.driver.facts(failure) is not None else None)
+        assert cluster.dialect is not None
+        if not cluster.dialect.is_cluster:
+            seed = cluster.settings.seed
+            connection = self.driver.connect(seed, params, options.connect_timeout)
+            return Opened(connection, seed, Place.RIGHT, cluster.generation)
+        limit = options.failover_timeout if options.uses_failover else options.connect_timeout
+        strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
+        plan = Plan(options.failover_mode, now + limit, strategy, turn=next(_turns))
+        return self._follow(plan, params)
+
+    def _follow(self, plan: Plan, params: Mapping[str, Any]) -> Opened | Refused:
+        cluster = self.cluster
+        rng = random.Random()
+        error: BaseException | None = None
+        while True:
+            view = cluster.view
+            step = next_step(plan, view, time.monotonic(), rng)
+            if isinstance(step, GiveUp):
+                return Refused(step.reason, error if not self.options.uses_failover else None)
+            if isinstance(step, AwaitTopology):
+                cluster.topology_monitor.wake()
+                cluster.wait_for_news(step.version, step.until)
+                continue
+            with self._turn_to_connect(plan.deadline):
+                view = cluster.view  # things may have changed while others connected
+                step = next_step(plan, view, time.monotonic(), rng)
+                if not isinstance(step, Connect):
+                    continue
+                address = step.instance.address
+                limit = min(self.options.connect_timeout, plan.deadline - time.monotonic())
+                connection: Connection | None = None
+                error = None
+                try:
+                    connection = self.driver.connect(address, params, max(limit, 0.1))
+                    reason = self._wrong_role(connection, step, view.confirmed_at)
+                except Exception as exc:
+                    if self._failure_of(exc) not in (Failure.UNREACHABLE, Failure.BUSY):
+                        raise
+                    error, reason = exc, str(exc)
+            if reason is None:
+                logger.debug("%s: connected to %s (%s)", cluster.key, step.instance.id, step.instance.role.value)
+                return Opened(connection, address, place_of(address, plan.mode, cluster.view), view.generation)
+            plan = plan.failed(address, reason)
+            if connection is not None:
+                self.driver.close(connection)
+            if error is not None and self._failure_of(error) is Failure.BUSY:
+                time.sleep(rng.uniform(0.05, 0.15))
+                continue
+            cluster.suspect(address, reason)
+            if not self.options.uses_failover and error is not None:
+                return Refused(reason, error)
+
+    def _failure_of(self, error: BaseException) -> Failure:
+        facts = self.driver.facts(error)
+        return classify_mysql(facts, connecting=True) if facts is not None else Failure.STATEMENT
+
+    def _wrong_role(self, connection: Connection, step: Connect, confirmed_at: float) -> str | None:
+        """Ask the instance for its role, unless it has just said so; a name may have moved to another server."""
+        wants_writer = step.instance == self.cluster.view.topology.writer
+        if wants_writer and time.monotonic() - confirmed_at < _FRESH:
+            return None
+        assert self.cluster.dialect is not None
+        refuses = self.cluster.dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql))
+        if refuses == wants_writer:
+            return "it is a reader now" if refuses else "it is the writer now"
+        return None
+
+    @contextlib.contextmanager
+    def _turn_to_connect(self, deadline: float) -> Iterator[None]:
+        gate = self.cluster.gate
+        acquired = gate.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        try:
+            yield  # without a turn in time, the plan's deadline has passed and the next step is to give up
+        finally:
+            if acquired:
+                gate.release()
+
+    def find_again(self, address: Address, reason: str) -> Refused | None:
+        """After a loss on `address`: wait until there is an instance to go on with. None when there is one."""
+        self.cluster.suspect(address, reason)
+        plan = Plan(self.options.failover_mode, time.monotonic() + self.options.failover_timeout)
+        rng = random.Random()
+        while True:
+            step = next_step(plan, self.cluster.view, time.monotonic(), rng)
+            if isinstance(step, GiveUp):
+                return Refused(step.reason, None)
+            if isinstance(step, Connect):
+                return None
+            self.cluster.wait_for_news(step.version, step.until)

@@ -1,0 +1,78 @@
+"""The one kind of background thread: named, daemon, started at first use, ended when its owner goes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Owner = TypeVar("Owner")
+
+logger = logging.getLogger(__name__)
+
+_AFTER_A_BUG = 1.0  # seconds until the next turn when a turn raised what it should not have
+
+
+class BackgroundThread(Generic[Owner]):
+    """Calls `turn(owner)` again and again; each turn returns the seconds until the next, or None to end.
+
+    The owner is held weakly. `wake()` makes the next turn happen now, starting the thread when there is none.
+    """
+
+    def __init__(self, name: str, owner: Owner, turn: Callable[[Owner], float | None]) -> None:
+        self._name = name
+        self._owner = weakref.ref(owner)
+        self._turn = turn
+        self.forget()
+
+    def forget(self) -> None:
+        """Start from nothing: in a forked child the thread is gone, and its locks may have been held."""
+        self._lock = threading.Lock()
+        self._wakeup = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread is not None
+
+    def wake(self) -> None:
+        with self._lock:
+            if self._stopping:
+                return
+            self._wakeup.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+
+    def stop(self, timeout: float = 0.0) -> None:
+        """End after the current turn, and wait for that at most `timeout` seconds. It can be woken up again later."""
+        with self._lock:
+            thread, self._stopping = self._thread, True
+            self._wakeup.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+        with self._lock:
+            self._stopping = self._thread is not None
+
+    def _run(self) -> None:
+        while True:
+            self._wakeup.clear()
+            owner = self._owner()
+            pause: float | None = None
+            if owner is not None and not self._stopping:
+                try:
+                    pause = self._turn(owner)
+                except Exception:
+                    logger.exception("%s: a turn failed; the next one is in %.1f s", self._name, _AFTER_A_BUG)
+                    pause = _AFTER_A_BUG
+            del owner
+            if pause is None or self._stopping:
+                with self._lock:
+                    if self._stopping or not self._wakeup.is_set():
+                        self._thread, self._stopping = None, False
+                        return
+                continue
+            self._wakeup.wait(pause)

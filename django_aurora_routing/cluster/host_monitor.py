@@ -1,0 +1,145 @@
+"""Finds hosts that no longer answer while statements wait for them, and ends those statements.
+
+One thread while statements are running, none at rest; a second one for each host under suspicion.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..core.endpoints import Address
+from .activity import Activity
+from .executor import BackgroundThread
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+logger = logging.getLogger(__name__)
+
+_LINGER = 10.0  # seconds without any statement before the thread ends
+
+
+class BlockedCall(NamedTuple):
+    activity: Activity
+    call: int
+    connection: Any
+
+
+class HostMonitor:
+    """Watches the calls of one cluster's connections.
+
+    A call that has run for `failure_detection_time_ms` makes its host suspect; the host is then connected to every
+    `failure_detection_interval_ms`, with that as the time limit, and is dead when `failure_detection_count` connects
+    in a row have failed. Its blocked calls are then ended by shutting their sockets down, so that each fails as if
+    the server had hung up: at most time + interval x count + 1 s after it began.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = weakref.proxy(cluster)
+        self.after_fork()
+
+    def after_fork(self) -> list[object]:
+        settings = self._cluster.settings
+        self.asleep = True
+        self._idle_since = 0.0
+        self._tick = min(0.5, settings.detection_time / 4, settings.detection_interval)
+        self._seen: weakref.WeakKeyDictionary[Activity, tuple[int, float]] = weakref.WeakKeyDictionary()
+        self._checks: dict[Address, HostCheck] = {}
+        self._thread = BackgroundThread(f"aurora-host-monitor {self._cluster.key}", self, HostMonitor._look)
+        return []
+
+    def wake(self) -> None:
+        """A statement begins while nobody watches."""
+        self.asleep = False
+        self._idle_since = time.monotonic()
+        self._thread.wake()
+
+    def release(self, timeout: float) -> None:
+        self._thread.stop(timeout)
+        self.asleep = True
+
+    def _look(self) -> float | None:
+        now = time.monotonic()
+        blocked: dict[Address, list[BlockedCall]] = {}
+        busy = False
+        for activity in tuple(self._cluster.activities):
+            call, connection, address = activity.calls, activity.connection, activity.address
+            if not activity.busy or connection is None or address is None:
+                continue
+            busy = True
+            last_call, since = self._seen.get(activity, (-1, now))
+            if last_call != call:
+                self._seen[activity] = (call, now)
+            elif now - since >= self._cluster.settings.detection_time:
+                blocked.setdefault(address, []).append(BlockedCall(activity, call, connection))
+        for address, calls in blocked.items():
+            check = self._checks.setdefault(address, HostCheck(self._cluster, address))
+            check.begin(calls)
+        if busy:
+            self._idle_since = now
+        elif now - self._idle_since > _LINGER:
+            # Say so first, then look again: a statement that begins in between either sees `asleep` or is seen here.
+            self.asleep = True
+            if not any(activity.busy for activity in tuple(self._cluster.activities)):
+                self._checks.clear()
+                return None
+            self.asleep = False
+        return self._tick
+
+
+class HostCheck:
+    """Tries one suspect host until it answers or is given up."""
+
+    def __init__(self, cluster: Cluster, address: Address) -> None:
+        self._cluster = cluster
+        self._address = address
+        self._blocked: tuple[BlockedCall, ...] = ()
+        self._failures = 0
+        self._reason = ""
+        self._thread = BackgroundThread(f"aurora-host-check {address}", self, HostCheck._try)
+
+    def begin(self, blocked: list[BlockedCall]) -> None:
+        """Check the host, unless that is going on already."""
+        if not self._thread.is_running:
+            self._blocked, self._failures = tuple(blocked), 0
+            self._thread.wake()
+
+    def _try(self) -> float | None:
+        interval = self._cluster.settings.detection_interval
+        link = self._cluster.host_link
+        started = time.monotonic()
+        try:
+            link.close(link.open(self._address, interval))
+        except Exception as exc:
+            if not link.is_error(exc):
+                raise
+            self._failures += 1
+            self._reason = str(exc)
+        else:
+            return None
+        # A host that refuses at once gets its full time as well.
+        rest = max(0.0, interval - (time.monotonic() - started))
+        if self._failures < self._cluster.settings.detection_count:
+            return rest
+        time.sleep(rest)
+        self._give_up()
+        return None
+
+    def _give_up(self) -> None:
+        driver = self._cluster.host_link.driver
+        ended = sum(
+            driver.abort(blocked.connection)
+            for blocked in self._blocked
+            if blocked.activity.is_still_in(blocked.call, blocked.connection)
+        )
+        logger.warning(
+            "%s does not answer (%d connects failed, last: %s): %d blocked statements ended",
+            self._address,
+            self._failures,
+            self._reason,
+            ended,
+        )
+        self._cluster.suspect(self._address, "does not answer")

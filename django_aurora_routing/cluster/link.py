@@ -1,0 +1,32 @@
+"""The monitors' own way to a server: a driver together with what it needs to log in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.endpoints import Address
+from ..drivers.base import Connection, Driver
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Opens sessions with one set of credentials. `params` holds a password and is kept out of the repr."""
+
+    driver: Driver
+    params: Mapping[str, Any] = field(repr=False)
+
+    def open(self, address: Address, timeout: float) -> Connection:
+        return self.driver.connect(address, self.params, timeout)
+
+    def ask(self, connection: Connection, sql: str) -> Sequence[Sequence[Any]]:
+        return self.driver.ask(connection, sql)
+
+    def close(self, connection: Connection | None) -> None:
+        if connection is not None:
+            self.driver.close(connection)
+
+    def is_error(self, error: BaseException) -> bool:
+        """Whether the driver or the network raised it, as opposed to a bug of ours."""
+        return isinstance(error, OSError) or self.driver.facts(error) is not None

@@ -1,0 +1,127 @@
+"""Decides where a connection goes next; a pure function of the plan, what is known, and the time."""
+
+from __future__ import annotations
+
+import enum
+import random
+from dataclasses import dataclass, replace
+
+from .endpoints import Address
+from .options import FailoverMode
+from .selection import STRATEGIES
+from .topology import Instance, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a process knows of a cluster at one moment. All times are `time.monotonic()` seconds.
+
+    `confirmed_at`: when the writer last said of itself that it writes. `suspected_at`: when the writer last failed
+    somebody; a confirmation older than that is worth nothing. `set_aside`: readers found dead, until a monitor has
+    reached them again. `generation` rises when a connection made before may be in the wrong place, `version` with
+    every change, so that one can wait for the next.
+    """
+
+    topology: Topology = Topology()
+    confirmed_at: float = float("-inf")
+    suspected_at: float = float("-inf")
+    set_aside: frozenset[Address] = frozenset()
+    generation: int = 0
+    version: int = 0
+
+    @property
+    def trusted_writer(self) -> Instance | None:
+        """The writer, unless it has failed somebody since it was last confirmed."""
+        return self.topology.writer if self.confirmed_at > self.suspected_at else None
+
+    @property
+    def live_readers(self) -> tuple[Instance, ...]:
+        return tuple(i for i in self.topology.readers if i.address not in self.set_aside)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A connect that failed, for the message of the error that may end it all."""
+
+    address: Address
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One search for an instance: what is wanted, until when, and what was tried."""
+
+    mode: FailoverMode
+    deadline: float
+    strategy: str = "random"
+    turn: int = 0
+    attempts: tuple[Attempt, ...] = ()
+
+    def failed(self, address: Address, reason: str) -> Plan:
+        """The plan after a failed connect; the last 20 are remembered."""
+        return replace(self, attempts=(*self.attempts, Attempt(address, reason))[-20:], turn=self.turn + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitTopology:
+    """Nothing to connect to now: wait for a newer view than `version`, at most until `until`."""
+
+    version: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    reason: str
+
+
+Step = Connect | AwaitTopology | GiveUp
+
+
+class Place(enum.Enum):
+    """How good the instance is that a connection is on."""
+
+    RIGHT = "right"
+    FALLBACK = "fallback"
+    WRONG = "wrong"
+
+
+def next_step(plan: Plan, view: View, now: float, rng: random.Random) -> Step:
+    """What to do next: connect to an instance, wait for news of the cluster, or give up.
+
+    A writer is connected to when its own word that it writes is younger than the last failure anybody met on it.
+    Readers that are set aside are passed over; the writer stands in for them unless the mode is strict_reader.
+    """
+    if now >= plan.deadline:
+        return GiveUp(_summary(plan, view))
+    if plan.mode is not FailoverMode.STRICT_WRITER:
+        if readers := view.live_readers:
+            return Connect(STRATEGIES[plan.strategy](readers, rng, plan.turn))
+    if plan.mode is not FailoverMode.STRICT_READER and (writer := view.trusted_writer) is not None:
+        return Connect(writer)
+    return AwaitTopology(view.version, plan.deadline)
+
+
+def place_of(address: Address, mode: FailoverMode, view: View) -> Place:
+    """Whether a connection to `address` is where the mode wants it, as far as is known."""
+    instance = view.topology.at(address)
+    writer = view.topology.writer
+    if instance is None:
+        return Place.WRONG
+    if mode is FailoverMode.STRICT_WRITER:
+        return Place.RIGHT if instance == writer else Place.WRONG
+    if instance in view.live_readers:
+        return Place.RIGHT
+    stands_in = instance == writer and mode is FailoverMode.READER_OR_WRITER and not view.live_readers
+    return Place.FALLBACK if stands_in else Place.WRONG
+
+
+def _summary(plan: Plan, view: View) -> str:
+    wanted = "writer" if plan.mode is FailoverMode.STRICT_WRITER else "reader"
+    tried = "; ".join(f"{a.address}: {a.reason}" for a in dict.fromkeys(plan.attempts)) or "no instance answered as one"
+    return f"no {wanted} could be reached in time. Known: {view.topology}. Tried: {tried}"

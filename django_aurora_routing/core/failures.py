@@ -1,0 +1,93 @@
+"""What an error of a MySQL driver means for the connection: tables of codes, no reaction."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+
+class Failure(enum.Enum):
+    """Why a statement or a connect failed, as far as the connection is concerned."""
+
+    LOST = "connection lost"
+    NEVER_SENT = "connection found dead before the statement was sent"
+    READ_ONLY = "write refused by a read-only server"
+    UNREACHABLE = "server could not be reached"
+    BUSY = "server takes no more connections"
+    REFUSED = "login refused"
+    STATEMENT = "an error of the statement itself"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """What a driver's exception tells. `errno` is None when the driver gave none."""
+
+    errno: int | None
+    message: str
+    sqlstate: str | None = None
+    timed_out: bool = False
+
+
+# Client library: https://dev.mysql.com/doc/mysql-errors/8.4/en/client-error-reference.html
+# -1 is Connector/Python's "MySQL Connection not available": it looked before it sent anything.
+_NEVER_SENT = frozenset({-1})
+_LOST = frozenset(
+    {
+        2006,  # CR_SERVER_GONE_ERROR
+        2012,  # CR_SERVER_HANDSHAKE_ERR
+        2013,  # CR_SERVER_LOST
+        2014,  # CR_COMMANDS_OUT_OF_SYNC: the stream cannot be trusted any more
+        2026,  # CR_SSL_CONNECTION_ERROR: after the handshake, a connection lost over TLS
+        2027,  # CR_MALFORMED_PACKET
+        2055,  # CR_SERVER_LOST_EXTENDED
+        1053,  # ER_SERVER_SHUTDOWN
+        1077,  # ER_NORMAL_SHUTDOWN
+        1079,  # ER_SHUTDOWN_COMPLETE
+        1080,  # ER_FORCING_CLOSE
+        1152,  # ER_ABORTING_CONNECTION
+        1158,  # ER_NET_READ_ERROR_FROM_PIPE .. 1161 ER_NET_WRITE_INTERRUPTED
+        1159,
+        1160,
+        1161,
+        1184,  # ER_NEW_ABORTING_CONNECTION
+        1927,  # ER_CONNECTION_KILLED (MariaDB)
+        3169,  # ER_SESSION_WAS_KILLED
+        4031,  # ER_CLIENT_INTERACTION_TIMEOUT (MySQL 8.0.24+, wait_timeout)
+    }
+)
+_UNREACHABLE = frozenset({2001, 2002, 2003, 2004, 2005, 2012, 2013, 2055, 1042, 1053, 1077, 1079, 1152, 1158, 1159})
+_BUSY = frozenset({1040, 1203, 1226, 1129})
+_REFUSED_LOGIN = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1698, 1862, 2026, 2049, 2059, 2061, 3118, 3159})
+_READ_ONLY = frozenset(
+    {
+        1290,  # ER_OPTION_PREVENTS_STATEMENT: --read-only, --super-read-only (and unrelated options: see below)
+        1792,  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+        1836,  # ER_READ_ONLY_MODE
+    }
+)
+_READ_ONLY_TEXT = re.compile(r"read[-_ ]only", re.IGNORECASE)
+
+
+def classify_mysql(facts: ErrorFacts, *, connecting: bool = False) -> Failure:
+    """Say what an error means. By number, never by exception class: drivers disagree on the classes.
+
+    `connecting` says that the error came while a connection was being made, when 2026 is a certificate problem
+    and 2013 a server that could not be reached.
+    """
+    errno = facts.errno
+    if connecting:
+        if errno in _REFUSED_LOGIN:
+            return Failure.REFUSED
+        if errno in _BUSY:
+            return Failure.BUSY
+        if facts.timed_out or errno in _UNREACHABLE or errno in _LOST or errno in _NEVER_SENT:
+            return Failure.UNREACHABLE
+        return Failure.STATEMENT
+    if errno in _NEVER_SENT:
+        return Failure.NEVER_SENT
+    if facts.timed_out or errno in _LOST:
+        return Failure.LOST
+    if errno in _READ_ONLY and (errno != 1290 or _READ_ONLY_TEXT.search(facts.message)):
+        return Failure.READ_ONLY
+    return Failure.STATEMENT

@@ -1,0 +1,135 @@
+"""The names that OPTIONS may hold besides the driver's own: one row each, with unit, default and standing.
+
+The names and meanings are those of the AWS Advanced Python Wrapper (3.1.0), so its settings work here unchanged.
+Where our default differs from its, the row says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE = "true or false", "a whole number", "seconds", "milliseconds", "text", "choice"
+
+
+@dataclass(frozen=True, slots=True)
+class OptionRow:
+    """One option. `active` is False for a name that is accepted but has no effect in this version."""
+
+    name: str
+    kind: str
+    default: object = None
+    choices: tuple[str, ...] = ()
+    active: bool = False
+
+
+FAILOVER_MODES = ("strict_writer", "strict_reader", "reader_or_writer")
+STRATEGIES = ("random", "round_robin")
+LATER_STRATEGIES = ("weighted_random", "highest_weight", "least_connections", "fastest_response")
+DIALECTS = ("aurora-mysql", "mysql", "rds-mysql")
+LATER_DIALECTS = ("global-aurora-mysql", "multi-az-mysql")
+
+
+def _active(name: str, kind: str, default: object = None, choices: tuple[str, ...] = ()) -> OptionRow:
+    return OptionRow(name, kind, default, choices, active=True)
+
+
+_ACTIVE = (
+    _active("plugins", TEXT),
+    _active("cluster_id", TEXT),
+    _active("cluster_instance_host_pattern", TEXT),
+    _active("wrapper_dialect", CHOICE, None, DIALECTS),
+    _active("connect_timeout", SECONDS, 10.0),  # the drivers have no effective default of their own
+    _active("read_only", BOOL, False),
+    _active("reader_host_selector_strategy", CHOICE, "random", STRATEGIES),
+    _active("failover_mode", CHOICE, None, FAILOVER_MODES),
+    _active("failover_timeout_sec", SECONDS, 60.0),  # theirs: 300
+    _active("failover_reader_host_selector_strategy", CHOICE, None, STRATEGIES),  # theirs: random; ours: as above
+    _active("enable_failover", BOOL, True),
+    _active("topology_refresh_ms", MILLISECONDS, 30.0),
+    _active("cluster_topology_high_refresh_rate_ms", MILLISECONDS, 0.02),  # theirs: 100 ms
+    _active("failure_detection_enabled", BOOL, True),
+    # Theirs (30000, 5000, 3, PostgreSQL only) find a dead host after 45 s; ours within 9 s.
+    _active("failure_detection_time_ms", MILLISECONDS, 5.0),
+    _active("failure_detection_interval_ms", MILLISECONDS, 1.0),
+    _active("failure_detection_count", INT, 3),
+)
+_ACCEPTED = """
+    transfer_session_state_on_switch reset_session_state_on_close rollback_on_switch auto_sort_wrapper_plugin_order
+    enable_connect_failover enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
+    wait_for_custom_endpoint_info limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections ssl_secure
+    srw_verify_new_connections gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
+    gdb_enable_global_write_forwarding tcp_keepalive
+    """.split()
+_ACCEPTED_NUMBERS = """
+    socket_timeout tcp_keepalive_time tcp_keepalive_interval tcp_keepalive_probes auxiliary_query_timeout_sec
+    monitor_disposal_time_ms failover_cluster_topology_refresh_rate_sec failover_writer_reconnect_interval_sec
+    failover_reader_connect_timeout_sec custom_endpoint_info_refresh_rate_ms custom_endpoint_idle_monitor_expiration_ms
+    wait_for_custom_endpoint_info_timeout_ms host_availability_strategy_max_retries
+    host_availability_strategy_initial_backoff_time round_robin_default_weight weighted_random_default_weight
+    iam_default_port iam_expiration secrets_manager_expiration idp_port iam_token_expiration
+    http_request_connect_timeout response_measurement_interval_ms limitless_transaction_router_monitor_disposal_time_ms
+    limitless_transaction_router_monitor_interval_ms limitless_get_transaction_router_retry_interval_ms
+    limitless_get_transaction_router_max_retries limitless_max_retries_ms bg_connect_timeout_ms
+    bg_interval_baseline_ms bg_interval_increased_ms bg_interval_high_ms bg_switchover_timeout_ms
+    open_connection_retry_timeout_ms open_connection_retry_interval_ms wait_for_initial_topology_ms
+    srw_connect_retry_timeout_ms srw_connect_retry_interval_ms
+    """.split()
+_ACCEPTED_TEXTS = """
+    profile_name global_cluster_instance_host_patterns aws_profile iam_host iam_region secrets_manager_secret_id
+    secrets_manager_secret_username_key secrets_manager_secret_password_key secrets_manager_region
+    secrets_manager_endpoint wrapper_driver_dialect failover_home_region active_home_failover_mode
+    inactive_home_failover_mode default_host_availability_strategy round_robin_host_weight_pairs
+    weighted_random_host_weight_pairs idp_endpoint rp_identifier iam_role_arn iam_idp_arn idp_username idp_password
+    idp_name db_user app_id bg_id telemetry_traces_backend telemetry_metrics_backend
+    reader_initial_connection_host_selector_strategy initial_connection_host_selector_strategy
+    endpoint_substitution_role inactive_cluster_writer_endpoint_substitution_role verify_opened_connection_type
+    verify_inactive_cluster_writer_endpoint_connection_type srw_read_endpoint srw_write_endpoint
+    srw_verify_initial_connection_type gdb_rw_home_region gdb_accessible_regions monitoring_connection_priority
+    gdb_monitoring_connection_priority
+    """.split()
+
+OPTION_TABLE: dict[str, OptionRow] = {
+    row.name: row
+    for row in (
+        *_ACTIVE,
+        *(OptionRow(name, BOOL) for name in _ACCEPTED),
+        *(OptionRow(name, SECONDS) for name in _ACCEPTED_NUMBERS),
+        *(OptionRow(name, TEXT) for name in _ACCEPTED_TEXTS),
+    )
+}
+
+# A prefixed driver option goes to the connections that a monitor makes, not to the application's.
+MONITOR_PREFIXES = ("topology-monitoring-", "monitoring-")
+LATER_PREFIXES = ("blue-green-monitoring-", "frt-", "limitless-router-monitor-")
+
+# What each plugin name switches on. `None`: known, but not built yet, so it is refused rather than ignored.
+TOPOLOGY, FAILOVER, MONITORING = "topology", "failover", "host monitoring"
+PLUGIN_TABLE: dict[str, frozenset[str] | None] = {
+    "initial_connection": frozenset({TOPOLOGY}),
+    "aurora_connection_tracker": frozenset({TOPOLOGY}),
+    "stale_dns": frozenset({TOPOLOGY}),
+    "read_write_splitting": frozenset({TOPOLOGY}),
+    "failover": frozenset({TOPOLOGY, FAILOVER, MONITORING}),
+    "failover_v2": frozenset({TOPOLOGY, FAILOVER, MONITORING}),
+    "host_monitoring": frozenset({MONITORING, TOPOLOGY}),
+    "host_monitoring_v2": frozenset({MONITORING, TOPOLOGY}),
+    **dict.fromkeys(
+        (
+            "iam",
+            "aws_secrets_manager",
+            "federated_auth",
+            "okta",
+            "custom_endpoint",
+            "srw",
+            "gdb_failover",
+            "gdb_rw",
+            "fastest_response_strategy",
+            "bg",
+            "limitless",
+            "connect_time",
+            "execute_time",
+            "dev",
+        )
+    ),
+}
+DEFAULT_PLUGINS = ("initial_connection", "aurora_connection_tracker", "failover_v2", "host_monitoring_v2")

@@ -1,0 +1,270 @@
+"""Reads OPTIONS once into a frozen value; everything wrong with them comes out as `Problem`s, never as a guess."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from .endpoints import EndpointKind, HostPattern, parse_endpoint, parse_host_pattern
+from .option_table import (
+    BOOL,
+    CHOICE,
+    DEFAULT_PLUGINS,
+    FAILOVER,
+    INT,
+    LATER_DIALECTS,
+    LATER_PREFIXES,
+    LATER_STRATEGIES,
+    MILLISECONDS,
+    MONITOR_PREFIXES,
+    MONITORING,
+    OPTION_TABLE,
+    PLUGIN_TABLE,
+    SECONDS,
+    TOPOLOGY,
+    OptionRow,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a setting: which, what, and what to write instead."""
+
+    setting: str
+    message: str
+    hint: str
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.message} {self.hint}".strip()
+
+
+class FailoverMode(enum.Enum):
+    """Which instances a connection may be on after a failover."""
+
+    STRICT_WRITER = "strict_writer"
+    STRICT_READER = "strict_reader"
+    READER_OR_WRITER = "reader_or_writer"
+
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One alias's choices. All times in seconds."""
+
+    plugins: tuple[str, ...] = DEFAULT_PLUGINS
+    cluster_id: str | None = None
+    host_pattern: HostPattern | None = None
+    dialect: str | None = None
+    connect_timeout: float = 10.0
+    read_only: bool = False
+    failover_mode: FailoverMode = FailoverMode.STRICT_WRITER
+    failover_timeout: float = 60.0
+    reader_strategy: str = "random"
+    failover_reader_strategy: str = "random"
+    failover_enabled: bool = True
+    topology_refresh: float = 30.0
+    topology_high_refresh: float = 0.02
+    detection_enabled: bool = True
+    detection_time: float = 5.0
+    detection_interval: float = 1.0
+    detection_count: int = 3
+    topology_monitor_params: Mapping[str, object] = field(default=_NOTHING, repr=False)
+    host_monitor_params: Mapping[str, object] = field(default=_NOTHING, repr=False)
+
+    def _switches_on(self, room: str) -> bool:
+        return any(room in (PLUGIN_TABLE.get(name) or ()) for name in self.plugins)
+
+    @property
+    def uses_topology(self) -> bool:
+        """Whether the alias is placed on an instance of its cluster; without, it talks to HOST alone."""
+        return self.read_only or self._switches_on(TOPOLOGY)
+
+    @property
+    def uses_failover(self) -> bool:
+        return self.failover_enabled and self._switches_on(FAILOVER)
+
+    @property
+    def uses_host_monitoring(self) -> bool:
+        """Failover brings it along: without it a frozen server would never be found dead."""
+        return self.detection_enabled and self._switches_on(MONITORING)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedOptions:
+    """`driver` holds what goes to the driver untouched. Nothing here is to be used while a problem is fatal."""
+
+    options: Options
+    driver: Mapping[str, object] = field(repr=False)
+    problems: tuple[Problem, ...]
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """A hint that names the nearest right spelling, or lists nothing when there is none."""
+    matches = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"Did you mean {matches[0]!r}?" if matches else ""
+
+
+def parse_options(
+    raw: Mapping[str, object], *, driver_names: Collection[str], host: str = "", port: int = 3306
+) -> ParsedOptions:
+    """Sort OPTIONS into ours and the driver's, and check ours.
+
+    `driver_names` are the connect arguments the driver takes; a name that is neither is a problem. Pure: the same
+    input gives the same problems at check time and at connect time.
+    """
+    problems: list[Problem] = []
+    values: dict[str, object] = {}
+    driver: dict[str, object] = {}
+    for_monitors: dict[str, dict[str, object]] = {prefix: {} for prefix in MONITOR_PREFIXES}
+    for name, value in raw.items():
+        setting = f"OPTIONS[{name!r}]"
+        prefix = next((p for p in (*MONITOR_PREFIXES, *LATER_PREFIXES) if name.startswith(p)), None)
+        if row := OPTION_TABLE.get(name):
+            parsed = _parse_value(row, value, problems)
+            if row.active:
+                values[name] = parsed
+            else:
+                problems.append(Problem(setting, "is accepted but has no effect in this version.", "", fatal=False))
+        elif prefix in LATER_PREFIXES:
+            problems.append(Problem(setting, "is accepted but has no effect in this version.", "", fatal=False))
+        elif prefix is not None:
+            if (plain := name.removeprefix(prefix)) in driver_names:
+                for_monitors[prefix][plain] = value
+            else:
+                hint = nearest(plain, driver_names) or "Write an argument of the driver's connect() after the prefix."
+                problems.append(Problem(setting, f"{plain!r} is not an option of the driver.", hint))
+        elif name in driver_names:
+            driver[name] = value
+        else:
+            hint = nearest(name, {*OPTION_TABLE, *driver_names}) or "See the documentation's list of options."
+            problems.append(Problem(setting, "is not an option of this backend or its driver.", hint))
+    options = _build(values, for_monitors, host, port, problems)
+    return ParsedOptions(options, MappingProxyType(driver), tuple(problems))
+
+
+def _build(
+    values: dict[str, object],
+    for_monitors: dict[str, dict[str, object]],
+    host: str,
+    port: int,
+    problems: list[Problem],
+) -> Options:
+    def of(name: str) -> object:
+        return values[name] if values.get(name) is not None else OPTION_TABLE[name].default
+
+    pattern: HostPattern | None = None
+    if text := values.get("cluster_instance_host_pattern"):
+        try:
+            pattern = parse_host_pattern(str(text), port)
+        except ValueError as exc:
+            problems.append(Problem("OPTIONS['cluster_instance_host_pattern']", f"{text!r} cannot be used: {exc}.", ""))
+    is_reader_endpoint = parse_endpoint(host).kind is EndpointKind.READER
+    read_only = bool(of("read_only"))
+    mode = of("failover_mode")
+    if mode is None:
+        mode = "reader_or_writer" if read_only or is_reader_endpoint else "strict_writer"
+    if read_only and mode == "strict_writer":
+        problems.append(
+            Problem(
+                "OPTIONS['failover_mode']",
+                "'strict_writer' contradicts OPTIONS['read_only'].",
+                "Use 'reader_or_writer' or 'strict_reader', or leave it out.",
+            )
+        )
+    strategy = str(of("reader_host_selector_strategy"))
+    return Options(
+        plugins=_parse_plugins(values.get("plugins"), problems),
+        cluster_id=str(values["cluster_id"]) if values.get("cluster_id") is not None else None,
+        host_pattern=pattern,
+        dialect=_optional_text(of("wrapper_dialect")),
+        connect_timeout=_positive("connect_timeout", of("connect_timeout"), problems),
+        read_only=read_only,
+        failover_mode=FailoverMode(mode),
+        failover_timeout=_positive("failover_timeout_sec", of("failover_timeout_sec"), problems),
+        reader_strategy=strategy,
+        failover_reader_strategy=str(of("failover_reader_host_selector_strategy") or strategy),
+        failover_enabled=bool(of("enable_failover")),
+        topology_refresh=_positive("topology_refresh_ms", of("topology_refresh_ms"), problems),
+        topology_high_refresh=_positive(
+            "cluster_topology_high_refresh_rate_ms", of("cluster_topology_high_refresh_rate_ms"), problems
+        ),
+        detection_enabled=bool(of("failure_detection_enabled")),
+        detection_time=_positive("failure_detection_time_ms", of("failure_detection_time_ms"), problems),
+        detection_interval=_positive("failure_detection_interval_ms", of("failure_detection_interval_ms"), problems),
+        detection_count=int(_positive("failure_detection_count", of("failure_detection_count"), problems)),
+        topology_monitor_params=MappingProxyType(for_monitors["topology-monitoring-"]),
+        host_monitor_params=MappingProxyType(for_monitors["monitoring-"]),
+    )
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _positive(name: str, value: object, problems: list[Problem]) -> float:
+    number = float(value)  # type: ignore[arg-type]
+    if number <= 0:
+        problems.append(Problem(f"OPTIONS[{name!r}]", f"must be greater than 0, not {value!r}.", ""))
+    return number
+
+
+def _parse_plugins(value: object, problems: list[Problem]) -> tuple[str, ...]:
+    if value is None:
+        return DEFAULT_PLUGINS
+    names = tuple(name.strip() for name in str(value).split(",") if name.strip())
+    known = []
+    for name in names:
+        if name not in PLUGIN_TABLE:
+            hint = nearest(name, PLUGIN_TABLE) or f"Known plugins: {', '.join(sorted(PLUGIN_TABLE))}."
+            problems.append(Problem("OPTIONS['plugins']", f"unknown plugin {name!r}.", hint))
+        elif PLUGIN_TABLE[name] is None:
+            built = ", ".join(sorted(name for name, rooms in PLUGIN_TABLE.items() if rooms is not None))
+            hint = f"Remove it, or use one of: {built}."
+            problems.append(Problem("OPTIONS['plugins']", f"the plugin {name!r} is not available in this version.", hint))
+        else:
+            known.append(name)
+    return tuple(known)
+
+
+def _parse_value(row: OptionRow, value: object, problems: list[Problem]) -> object:
+    """The value in our units, or None (meaning the default) after having noted a problem."""
+    if value is None:
+        return None
+    setting = f"OPTIONS[{row.name!r}]"
+    if row.kind == BOOL:
+        if isinstance(value, bool):
+            return value
+        if str(value).strip().lower() in ("true", "false"):
+            return str(value).strip().lower() == "true"
+        problems.append(Problem(setting, f"must be True or False, not {value!r}.", ""))
+        return None
+    if row.kind in (INT, SECONDS, MILLISECONDS):
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            number = float(value)  # type: ignore[arg-type]
+            if number != number or number in (float("inf"), float("-inf")):
+                raise ValueError
+        except (TypeError, ValueError):
+            unit = "a whole number" if row.kind == INT else f"a number of {row.kind}"
+            problems.append(Problem(setting, f"must be {unit}, not {value!r}.", ""))
+            return None
+        return number / 1000 if row.kind == MILLISECONDS else number
+    if row.kind == CHOICE:
+        text = str(value).strip()
+        folded = text.lower().replace("-", "_") if row.name == "failover_mode" else text.lower()
+        if folded in row.choices:
+            return folded
+        if folded in (*LATER_STRATEGIES, *LATER_DIALECTS):
+            problem = f"{text!r} is not available in this version."
+        else:
+            problem = f"{text!r} is not a choice. {nearest(folded, row.choices)}".strip()
+        problems.append(Problem(setting, problem, f"Use one of: {', '.join(row.choices)}."))
+        return None
+    return str(value)

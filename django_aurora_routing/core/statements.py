@@ -1,0 +1,28 @@
+"""Which SQL may be sent twice; looks at text only, and says no when in doubt."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_SKIP = re.compile(r"(?:\s+|\(|--[ \t][^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|/\*(?![!M])(?:[^*]|\*(?!/))*\*/)+")
+_PLAIN = re.compile(r"(?:SELECT|SHOW|DESCRIBE|DESC|EXPLAIN|VALUES|TABLE)\b", re.IGNORECASE)
+# Locking reads, reads that write somewhere, functions with an effect, executable comments, several statements.
+_EFFECT = re.compile(
+    r"\bFOR\s+(?:UPDATE|SHARE)\b|\bLOCK\s+IN\s+SHARE\s+MODE\b|\bINTO\b|:=|/\*[!M]|;\s*\S"
+    r"|\b(?:GET_LOCK|RELEASE_LOCK|RELEASE_ALL_LOCKS|NEXTVAL|NEXT\s+VALUE|SETVAL|LAST_INSERT_ID|SLEEP|BENCHMARK)\b"
+    r"|\bANALYZE\b",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=512)
+def is_plain_read(sql: str) -> bool:
+    """True for a statement that changes nothing and holds nothing, so that sending it again is unseen.
+
+    Quoted text is not told from SQL, so a constant such as 'into' makes a read count as unsafe: the error is then
+    reported instead of repeated. A stored function with side effects cannot be seen from here.
+    """
+    start = _SKIP.match(sql)
+    rest = sql[start.end() :] if start else sql
+    return _PLAIN.match(rest) is not None and _EFFECT.search(rest) is None

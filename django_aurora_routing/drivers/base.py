@@ -1,0 +1,31 @@
+"""What the rest of the house needs of a database driver: five methods, and nothing of Django."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from ..core.endpoints import Address
+from ..core.failures import ErrorFacts
+
+Connection = Any
+"""A driver's own connection object; only its driver module looks inside."""
+
+
+class Driver(Protocol):
+    """One driver. Stateless: one instance serves all threads."""
+
+    def connect(self, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
+        """Open a session within about `timeout` seconds, login included. Raises the driver's own errors."""
+
+    def ask(self, connection: Connection, sql: str) -> Sequence[Sequence[Any]]:
+        """Run one statement of ours and return its rows. Raises the driver's own errors."""
+
+    def close(self, connection: Connection) -> None:
+        """Close, whatever state it is in. Raises nothing."""
+
+    def abort(self, connection: Connection) -> bool:
+        """End a blocked call from another thread, by shutting the socket down. False when that cannot be done."""
+
+    def facts(self, error: BaseException) -> ErrorFacts | None:
+        """What an exception tells, or None for one that is not the driver's."""

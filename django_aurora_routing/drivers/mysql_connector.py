@@ -1,0 +1,175 @@
+"""mysql-connector-python as a driver: connects, asks, aborts and reads its errors. Knows no Django and no cluster.
+
+Works on both of its implementations. The C extension is used where it loads; `extension_problem()` says why not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import math
+import os
+import select
+import socket
+import ssl
+import stat
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mysql.connector
+from mysql.connector.abstracts import MySQLConnectionAbstract
+from mysql.connector.connection import MySQLConnection
+from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION
+
+from ..core.endpoints import Address
+from ..core.failures import ErrorFacts
+from .watchdog import WATCHDOG
+
+try:
+    from _mysql_connector import MySQLInterfaceError
+    from mysql.connector.connection_cext import CMySQLConnection
+
+    HAVE_EXTENSION = True
+except ImportError:
+    HAVE_EXTENSION = False
+    CMySQLConnection = None  # type: ignore[assignment,misc]
+
+    class MySQLInterfaceError(Exception):  # type: ignore[no-redef]
+        """Stands for the C extension's own error class where there is no extension."""
+
+
+OPTION_NAMES = frozenset(DEFAULT_CONFIGURATION) | frozenset(CNX_POOL_ARGS) | {"option_files", "option_groups"}
+"""The arguments that `mysql.connector.connect()` takes."""
+
+NEVER_SENT = "MySQL Connection not available"
+"""The driver's own words, under its own number -1, for a connection found dead before anything was sent."""
+
+DRIVER_ERRORS: tuple[type[BaseException], ...] = (mysql.connector.Error, MySQLInterfaceError)
+"""All that its calls raise; the extension's commit() and rollback() leak its own class."""
+
+# Client side keep-alive of the pure implementation, which sets none (the extension's library does): a peer that
+# vanished without a word is noticed after about idle + interval x count seconds.
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+# Where `int fd` lies in the extension's connection object: PyObject head (16), then MYSQL, which begins with NET:
+# five pointers, then fd. The same in 8.4 to 26.10 on 64-bit; what is found there is verified before use.
+_FD_OFFSET = 16 + 5 * 8
+
+
+def extension_problem() -> str | None:
+    """Why the C extension is not used although it is installed; None when it loads or is not there at all."""
+    if HAVE_EXTENSION or importlib.util.find_spec("_mysql_connector") is None:
+        return None
+    try:
+        import _mysql_connector  # noqa: F401
+    except ImportError as exc:
+        return f"{exc} (this Python runs on {ssl.OPENSSL_VERSION})"
+    return None  # pragma: no cover - it failed before and loads now
+
+
+class MySQLConnectorDriver:
+    """See `drivers.base.Driver`."""
+
+    def connect(self, address: Address, params: Mapping[str, Any], timeout: float) -> MySQLConnectionAbstract:
+        """Open a session. Arguments are `mysql.connector.connect()`'s; `use_pure` chooses the implementation."""
+        arguments = {**params, "host": address.host, "port": address.port}
+        use_pure = bool(arguments.pop("use_pure", False))
+        if arguments.get("unix_socket"):
+            arguments.pop("host")
+        if not HAVE_EXTENSION or use_pure:
+            # The time limit of this implementation is one per answer read, so a server that stalls is noticed in time.
+            connection: MySQLConnectionAbstract = MySQLConnection()
+            connection.connect(**arguments, connection_timeout=timeout)
+            _tune(connection)
+            return connection
+        # The extension's time limit ends with the server's greeting, and is in whole seconds; the watchdog covers
+        # the rest of the login.
+        connection = CMySQLConnection()
+        with WATCHDOG.after(timeout, lambda: self.abort(connection)):
+            connection.connect(**arguments, connection_timeout=max(1, math.ceil(timeout)))
+        return connection
+
+    def ask(self, connection: MySQLConnectionAbstract, sql: str) -> Sequence[Sequence[Any]]:
+        result = connection.cmd_query(sql)
+        if not result or "columns" not in result:
+            return ()
+        rows, _ = connection.get_rows()
+        return rows
+
+    def close(self, connection: MySQLConnectionAbstract) -> None:
+        # Whatever a dying connection raises, there is nothing left to be done about it.
+        with contextlib.suppress(Exception):
+            connection.close()
+
+    def abort(self, connection: MySQLConnectionAbstract) -> bool:
+        sock = _socket_of(connection)
+        if sock is None:
+            return False
+        with contextlib.closing(sock), contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        return True
+
+    def facts(self, error: BaseException) -> ErrorFacts | None:
+        if not isinstance(error, DRIVER_ERRORS):
+            return None
+        errno = getattr(error, "errno", None)
+        message = str(getattr(error, "msg", None) or error)
+        if errno == -1 and NEVER_SENT not in message:
+            errno = None  # -1 also stands for "no number"
+        timed_out = isinstance(error, _TIMEOUT_ERRORS)
+        if errno is None and isinstance(error, MySQLInterfaceError) and error.args:
+            errno = error.args[0] if isinstance(error.args[0], int) else None
+        return ErrorFacts(errno, message, getattr(error, "sqlstate", None), timed_out)
+
+
+def is_hung_up(connection: MySQLConnectionAbstract) -> bool:
+    """True when the server has already ended an idle connection, so that nothing sent on it would be carried out.
+
+    One poll() of the socket without waiting, about 1 us. False where that cannot be told.
+    """
+    fd = _descriptor_of(connection)
+    if fd is None:
+        return False
+    poll = select.poll()
+    poll.register(fd, _HUNG_UP)
+    return bool(poll.poll(0))
+
+
+_HUNG_UP = getattr(select, "POLLRDHUP", 0)  # Linux; elsewhere poll() itself adds POLLHUP and POLLERR
+_TIMEOUT_ERRORS = tuple(
+    cls
+    for name in ("ReadTimeoutError", "WriteTimeoutError", "ConnectionTimeoutError")
+    if isinstance(cls := getattr(mysql.connector.errors, name, None), type)
+)
+
+
+def _tune(connection: Any) -> None:
+    sock = connection._socket.sock
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _socket_of(connection: Any) -> socket.socket | None:
+    """A duplicate of the connection's socket, to be closed by the caller; None when it is not to be had."""
+    try:
+        fd = _descriptor_of(connection)
+        return socket.socket(fileno=os.dup(fd)) if fd is not None else None
+    except (OSError, AttributeError):
+        return None
+
+
+def _descriptor_of(connection: Any) -> int | None:
+    if isinstance(connection, MySQLConnection):
+        sock = connection._socket.sock if connection._socket is not None else None
+        return int(sock.fileno()) if sock is not None and sock.fileno() >= 0 else None
+    session = connection._cmysql
+    if session is None or not session.connected():
+        return None
+    fd = ctypes.c_int.from_address(id(session) + _FD_OFFSET).value
+    return fd if fd > 2 and stat.S_ISSOCK(os.fstat(fd).st_mode) else None

@@ -1,0 +1,66 @@
+"""Ends calls that a driver itself cannot end in time. One daemon thread, started at first use."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+
+class Watchdog:
+    """Runs a callback after a delay unless the guarded block has ended by then."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._condition = threading.Condition()
+        self._due: list[tuple[float, int, list[Callable[[], object] | None]]] = []
+        self._ids = itertools.count()
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def after(self, seconds: float, callback: Callable[[], object]) -> Iterator[None]:
+        """Guard a block: `callback` runs in the watchdog's thread once `seconds` have passed inside it.
+
+        It keeps being called, once a second, until the block ends: a socket shut down while the driver was still
+        resolving the name would have been missed.
+        """
+        entry: list[Callable[[], object] | None] = [callback]
+        with self._condition:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="aurora-watchdog", daemon=True)
+                self._thread.start()
+            heapq.heappush(self._due, (time.monotonic() + seconds, next(self._ids), entry))
+            if self._due[0][2] is entry:
+                self._condition.notify()
+        try:
+            yield
+        finally:
+            entry[0] = None
+
+    def _run(self) -> None:
+        condition = self._condition
+        while True:
+            with condition:
+                while self._due and self._due[0][2][0] is None:
+                    heapq.heappop(self._due)
+                if not self._due:
+                    condition.wait()
+                    continue
+                wait = self._due[0][0] - time.monotonic()
+                if wait > 0:
+                    condition.wait(wait)
+                    continue
+                _, ident, entry = heapq.heappop(self._due)
+                heapq.heappush(self._due, (time.monotonic() + 1.0, ident, entry))
+            if (callback := entry[0]) is not None:
+                callback()
+
+
+WATCHDOG = Watchdog()
+os.register_at_fork(after_in_child=WATCHDOG._reset)
