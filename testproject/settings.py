@@ -36,7 +36,12 @@ def cluster_databases() -> dict[str, dict[str, Any]]:
     instances = {"cluster_instance_host_pattern": os.environ.get("SHOP_DB_INSTANCES", "127.0.0.?")}
     return {
         "default": _mysql(engine, host, port, **instances),
-        "reader": _mysql(engine, host, port, **instances, read_only=True) | {"TEST": {"MIRROR": "default"}},
+        "reader": {
+            **_mysql(
+                engine, host, port, **instances, read_only=True, reader_host_selector_strategy="round_robin"
+            ),
+            "TEST": {"MIRROR": "default"},
+        },
         "external": _mysql(
             engine,
             os.environ.get("SHOP_EXTERNAL_HOST", "127.0.0.30"),

@@ -1,6 +1,6 @@
 from django.contrib import admin
 
-from .models import Order, OrderLine, Product, Stock
+from .models import Delivery, Order, OrderLine, Product, Stock
 
 
 class StockInline(admin.TabularInline):
@@ -28,3 +28,10 @@ class OrderAdmin(admin.ModelAdmin):
     date_hierarchy = "placed_at"
     readonly_fields = ["number", "placed_at", "written_by"]
     inlines = [OrderLineInline]
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(admin.ModelAdmin):
+    list_display = ["reference", "product", "quantity", "recorded_at"]
+    list_select_related = ["product"]
+    autocomplete_fields = ["product"]

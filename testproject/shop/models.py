@@ -65,3 +65,18 @@ class OrderLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} x {self.product}"
+
+
+class Delivery(models.Model):
+    """Goods that came in. One consignment may come in parts, so its reference is no unique key."""
+
+    reference = models.UUIDField(db_index=True)
+    product = models.ForeignKey(Product, models.PROTECT, related_name="deliveries")
+    quantity = models.PositiveIntegerField(validators=[MinValueValidator(1)])
+    recorded_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+
+    def __str__(self) -> str:
+        return f"{self.quantity} x {self.product}"
