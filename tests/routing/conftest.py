@@ -1,0 +1,118 @@
+"""SQLite databases for the routing tests, one file an alias and never replicated: who answers is who has the rows.
+
+They take the place of the suite's own DATABASES in this thread for one test, through what `connections` offers to
+everybody: an assignment to its settings, and to its aliases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import django
+import pytest
+from django.conf import settings
+
+if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
+    settings.configure(DATABASES={}, INSTALLED_APPS=[])
+    django.setup()
+
+from django.db import connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
+from django.test import override_settings
+
+from django_aurora_routing.routing import dynamic
+
+from .models import Author, Book
+
+ALIASES = ("default", "external", "reader1", "reader2")
+BOTH_ROUTERS = [
+    "django_aurora_routing.routers.DynamicDbRouter",
+    "django_aurora_routing.routers.ReadWriteRouter",
+]
+CLUSTERS = {"CLUSTERS": {"default": {"writer": "default", "readers": ["reader1", "reader2"]}}}
+
+Config = dict[str, Any]
+
+
+def sqlite(path: Path) -> Config:
+    # The timeout of SQLite: tests with many threads wait for each other's writes.
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": {"timeout": 30}}
+
+
+def make_tables(alias: str, *authors: str) -> None:
+    with connections[alias].schema_editor() as editor:
+        editor.create_model(Author)
+        editor.create_model(Book)
+    for name in authors:
+        Author(name=name).save(using=alias)
+
+
+@contextlib.contextmanager
+def installed(databases: dict[str, Config]) -> Iterator[None]:
+    """`databases` in the place of DATABASES, in this thread and those started inside."""
+    before = connections.settings
+    aside = {alias: connections[alias] for alias in before}
+    for alias in aside:
+        del connections[alias]
+    connections.settings = connections.configure_settings(databases)
+    try:
+        yield
+    finally:
+        for alias in connections.settings:
+            with contextlib.suppress(AttributeError):
+                connections[alias].close()
+                del connections[alias]
+        connections.settings = before
+        for alias, wrapper in aside.items():
+            connections[alias] = wrapper
+
+
+@pytest.fixture
+def databases(tmp_path: Path, django_db_blocker: Any) -> Iterator[dict[str, Config]]:
+    """default, external, reader1 and reader2, each with one author named after its alias; only DynamicDbRouter."""
+    configs = {alias: sqlite(tmp_path / f"{alias}.sqlite3") for alias in ALIASES}
+    with (
+        django_db_blocker.unblock(),
+        installed(configs),
+        override_settings(DATABASE_ROUTERS=BOTH_ROUTERS[:1], AURORA_ROUTING={}),
+    ):
+        for alias in ALIASES:
+            make_tables(alias, alias)
+        yield configs
+        left = dict(dynamic._databases)
+    assert not left, f"dynamic databases left behind: {left}"
+
+
+@pytest.fixture
+def both_routers(databases: dict[str, Config]) -> Iterator[None]:
+    """DynamicDbRouter and ReadWriteRouter, over default as the writer and the two readers."""
+    with override_settings(DATABASE_ROUTERS=BOTH_ROUTERS, AURORA_ROUTING=CLUSTERS):
+        yield
+
+
+@pytest.fixture
+def make_config(tmp_path: Path, databases: dict[str, Config]) -> Callable[..., Config]:
+    """A configuration for in_database({...}), of a database with tables and one author of the same name."""
+
+    def make(name: str = "tenant", **more: Any) -> Config:
+        config = {**sqlite(tmp_path / f"{name}.sqlite3"), **more}
+        settings = connections.configure_settings({"default": {}, name: dict(config)})[name]
+        wrapper = DatabaseWrapper(settings, name)
+        with wrapper.schema_editor() as editor:
+            editor.create_model(Author)
+            editor.create_model(Book)
+        with wrapper.cursor() as cursor:
+            cursor.execute(f"INSERT INTO {Author._meta.db_table} (name) VALUES (%s)", [name])
+        wrapper.close()
+        return config
+
+    return make
+
+
+def names() -> list[str]:
+    """What a read finds, as the routers have it."""
+    return list(Author.objects.order_by("pk").values_list("name", flat=True))
