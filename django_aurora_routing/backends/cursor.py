@@ -7,7 +7,12 @@ from typing import Any
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 
 from ..core.statements import is_plain_read
-from ..errors import FailoverError, FailoverFailedError, FailoverSuccessError, TransactionResolutionUnknownError
+from ..errors import (
+    FailoverError,
+    FailoverFailedError,
+    FailoverSuccessError,
+    TransactionResolutionUnknownError,
+)
 
 _MAX_REPEATS = 5
 """How many losses in a row one statement may live through; the sixth is reported."""
@@ -47,7 +52,9 @@ class ClusterCursorMixin:
         except FailoverSuccessError as exc:
             if exc.in_transaction:
                 raise
-            error = TransactionResolutionUnknownError(f"executemany() was cut off, some of its rows may be there: {exc}")
+            error = TransactionResolutionUnknownError(
+                f"executemany() was cut off, some of its rows may be there: {exc}"
+            )
             error.in_transaction = False
             raise error from exc
 

@@ -21,7 +21,12 @@ from ..core.failover import Place, place_of
 from ..core.failures import Failure, classify_mysql
 from ..core.options import FailoverMode
 from ..drivers.base import Connection, Driver
-from ..errors import FailoverError, FailoverFailedError, FailoverSuccessError, TransactionResolutionUnknownError
+from ..errors import (
+    FailoverError,
+    FailoverFailedError,
+    FailoverSuccessError,
+    TransactionResolutionUnknownError,
+)
 from .cursor import ClusterCursor, ClusterDebugCursor
 from .errors import ClusterErrorWrapper
 from .lost import LostConnection, ends_cleanly, is_atomic_exit
@@ -52,6 +57,7 @@ class ClusterWrapperMixin(_Base):
 
     driver: Driver
     driver_option_names: frozenset[str]
+    driver_errors: tuple[type[BaseException], ...] = ()
     error_wrapper_class: type[ClusterErrorWrapper] = ClusterErrorWrapper
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,14 +69,19 @@ class ClusterWrapperMixin(_Base):
         self._after_failure = False
 
     @cached_property
-    def wrap_database_errors(self) -> ClusterErrorWrapper:  # type: ignore[override]
+    def wrap_database_errors(self) -> ClusterErrorWrapper:
         return self.error_wrapper_class(self, self._activity)
 
     def make_cursor(self, cursor: Any) -> ClusterCursor:
         return ClusterCursor(cursor, self)
 
-    def make_debug_cursor(self, cursor: Any) -> ClusterDebugCursor:  # type: ignore[override]
+    def make_debug_cursor(self, cursor: Any) -> ClusterDebugCursor:
         return ClusterDebugCursor(cursor, self)
+
+    @property
+    def all_errors(self) -> tuple[type[BaseException], ...]:
+        """Database errors as the driver raises them and as Django does."""
+        return (Error, *self.driver_errors)
 
     @contextlib.contextmanager
     def _in_phase(self, phase: Phase) -> Iterator[None]:
@@ -80,7 +91,7 @@ class ClusterWrapperMixin(_Base):
         finally:
             self._phase = before
 
-    # -- connecting ---------------------------------------------------------------------------------------------
+    # -- connecting
 
     def split_options(self, settings_dict: Mapping[str, Any]) -> dict[str, Any]:
         """Check OPTIONS, keep ours, and return the driver's."""
@@ -90,26 +101,20 @@ class ClusterWrapperMixin(_Base):
 
     def connect(self) -> None:
         """Connect by Django's own way, so that each switch restores all session state; again if that is cut off."""
-        until: float | None = None
+        began = time.monotonic()
         with self._in_phase(Phase.CONNECT):
             while True:
                 try:
                     return super().connect()
-                except (Error, *self._driver_errors) as exc:
-                    options = self._options
-                    search = self._search
-                    if search is None or not options.uses_failover or not self._is_cut_off(exc):
+                except self.all_errors as exc:
+                    search, address = self._search, self._activity.address
+                    if search is None or address is None or not self._is_cut_off(exc):
                         raise
-                    now = time.monotonic()
-                    until = now + options.failover_timeout if until is None else until
-                    if now >= until:
+                    options = search.options
+                    if not options.uses_failover or time.monotonic() - began >= options.failover_timeout:
                         raise
-                    address = self._activity.address
                     self._drop()
-                    if address is not None:
-                        search.cluster.suspect(address, str(exc))
-
-    _driver_errors: tuple[type[BaseException], ...] = ()
+                    search.cluster.suspect(address, str(exc))
 
     def _is_cut_off(self, error: BaseException) -> bool:
         """Whether a session that had just been opened was lost while Django was setting it up."""
@@ -118,7 +123,7 @@ class ClusterWrapperMixin(_Base):
         facts = self.driver.facts(error) or (self.driver.facts(error.__cause__) if error.__cause__ else None)
         return facts is not None and classify_mysql(facts) in (Failure.LOST, Failure.NEVER_SENT)
 
-    def get_new_connection(self, conn_params: Mapping[str, Any]) -> Connection:  # type: ignore[override]
+    def get_new_connection(self, conn_params: Mapping[str, Any]) -> Connection:
         """Open a connection where the options want it. Raises the driver's own errors, or FailoverFailedError."""
         self.connection = None
         activity, options = self._activity, self._options
@@ -154,7 +159,7 @@ class ClusterWrapperMixin(_Base):
         failed.in_transaction = False
         return failed
 
-    # -- staying in the right place -----------------------------------------------------------------------------
+    # -- staying in the right place
 
     def ensure_connection(self) -> None:
         search = self._search
@@ -213,7 +218,7 @@ class ClusterWrapperMixin(_Base):
             return False
         return True
 
-    # -- meeting a loss -----------------------------------------------------------------------------------------
+    # -- meeting a loss
 
     def meet_error(self, error: BaseException) -> None:
         """Called with each error of a driver call. Returns when it is the application's; raises after a loss."""
@@ -240,7 +245,7 @@ class ClusterWrapperMixin(_Base):
         assert dialect is not None
         try:
             return dialect.refuses_writes(lambda sql: self.driver.ask(self.connection, sql))
-        except self._driver_errors:
+        except self.driver_errors:
             return True
 
     def _meet_loss(self, search: Search, failure: Failure, cause: BaseException) -> None:
@@ -283,18 +288,18 @@ class ClusterWrapperMixin(_Base):
         error.in_transaction = in_transaction
         return error
 
-    # -- transactions -------------------------------------------------------------------------------------------
+    # -- transactions
 
     def _commit(self) -> Any:
         # A connection that is found dead now has lost its transaction for certain; after sending COMMIT one cannot say.
         phase = Phase.COMMIT if not self.is_hung_up() else Phase.STATEMENT
         with self._in_phase(phase):
-            return super()._commit()
+            return super()._commit()  # type: ignore[misc]
 
     def _rollback(self) -> Any:
         with self._in_phase(Phase.ROLLBACK):
             try:
-                return super()._rollback()
+                return super()._rollback()  # type: ignore[misc]
             except FailoverError:
                 return None  # a connection that is gone has been rolled back by the server
 
@@ -306,9 +311,7 @@ class ClusterWrapperMixin(_Base):
             self.connect()
             self.set_autocommit(False)
 
-    def set_autocommit(
-        self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
-    ) -> None:
+    def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
         caller = sys._getframe(1)
         if isinstance(self.connection, LostConnection):
             self._leave_lost_transaction(autocommit, ends_cleanly(caller))

@@ -61,7 +61,7 @@ class Cluster:
         self._changed = threading.Condition()
         self.gate = threading.BoundedSemaphore(MAX_CONNECTING)
 
-    # -- learning -----------------------------------------------------------------------------------------------
+    # -- learning
 
     def introduce(self, dialect: Dialect, seen: Observation, asked_at: float) -> None:
         """The first server has answered: now the kind of the cluster and its instances are known."""
@@ -74,7 +74,7 @@ class Cluster:
             old = self.view
             topology = updated_topology(old.topology, seen)
             confirmed_at = old.confirmed_at
-            if seen.is_from_writer or old.topology.writer is None and topology.writer is not None:
+            if seen.is_from_writer or (old.topology.writer is None and topology.writer is not None):
                 confirmed_at = max(confirmed_at, asked_at)
             moved = topology.generation != old.topology.generation
             set_aside = old.set_aside & {i.address for i in topology.instances}
@@ -128,7 +128,7 @@ class Cluster:
         self.view = replace(view, version=view.version + 1, generation=self.generation)
         self._changed.notify_all()
 
-    # -- waiting ------------------------------------------------------------------------------------------------
+    # -- waiting
 
     def wait_for_news(self, version: int, until: float) -> None:
         """Return when the view is newer than `version`, at the latest at `until` (`time.monotonic()`)."""
@@ -136,24 +136,28 @@ class Cluster:
             self._changed.wait_for(lambda: self.view.version != version, max(0.0, until - time.monotonic()))
 
     def ensure_known(self, until: float) -> BaseException | None:
-        """Wait until the cluster has been met. Returns what prevented it, or None."""
-        while self.dialect is None:
-            with self._changed:
-                self.failure = None
-            version = self.view.version
-            self.topology_monitor.wake()
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self.dialect is not None or self.failure is not None or self.view.version != version,
-                    max(0.0, until - time.monotonic()),
-                )
-                if self.dialect is None and self.failure is not None:
-                    return self.failure
-            if self.dialect is None and time.monotonic() >= until:
-                return TimeoutError(f"no answer from {self.settings.seed} in time")
-        return None
+        """Wait until the cluster has been met. Returns what prevented it, or None.
 
-    # -- ending -------------------------------------------------------------------------------------------------
+        All who come while one attempt to meet it is under way share its outcome.
+        """
+        if self.dialect is not None:
+            return None
+        with self._changed:
+            self.failure = None
+        self.topology_monitor.wake()
+        with self._changed:
+            self._changed.wait_for(self._is_met_or_failed, max(0.0, until - time.monotonic()))
+            return self._outcome_of_meeting()
+
+    def _is_met_or_failed(self) -> bool:
+        return self.dialect is not None or self.failure is not None
+
+    def _outcome_of_meeting(self) -> BaseException | None:
+        if self.dialect is not None:
+            return None
+        return self.failure or TimeoutError(f"no answer from {self.settings.seed} in time")
+
+    # -- ending
 
     def release(self, timeout: float) -> None:
         """Stop the monitors and close their connections; the next connection starts them again."""

@@ -14,7 +14,7 @@ from typing import Any
 from ..core.endpoints import Address
 from ..core.failover import AwaitTopology, Connect, GiveUp, Place, Plan, next_step, place_of
 from ..core.failures import Failure, classify_mysql
-from ..core.options import FailoverMode, Options
+from ..core.options import Options
 from ..drivers.base import Connection, Driver
 from .cluster import Cluster
 

@@ -38,7 +38,7 @@ class HostMonitor:
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster = weakref.proxy(cluster)
+        self._cluster: Cluster = weakref.proxy(cluster)
         self.after_fork()
 
     def after_fork(self) -> list[object]:

@@ -40,7 +40,7 @@ class TopologyMonitor:
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster = weakref.proxy(cluster)
+        self._cluster: Cluster = weakref.proxy(cluster)
         self._rng = random.Random()
         self._begin()
 
@@ -82,7 +82,7 @@ class TopologyMonitor:
         self._refresh()
         return self._retry_absent()
 
-    # -- the first meeting --------------------------------------------------------------------------------------
+    # -- the first meeting
 
     def _meet(self) -> float | None:
         """Find out what HOST is. Everybody who wants to connect waits for this one attempt."""
@@ -115,7 +115,7 @@ class TopologyMonitor:
         cluster.introduce(dialect, seen, asked_at)
         return settings.refresh if dialect.is_cluster else None
 
-    # -- at rest ------------------------------------------------------------------------------------------------
+    # -- at rest
 
     def _refresh(self) -> None:
         cluster = self._cluster
@@ -151,9 +151,7 @@ class TopologyMonitor:
             self._asked = address
         asked_at = time.monotonic()
         connection = self._connection
-        seen = cluster.dialect.observe(
-            lambda sql: cluster.link.ask(connection, sql), address, cluster.settings.pattern
-        )
+        seen = cluster.dialect.observe(lambda sql: cluster.link.ask(connection, sql), address, cluster.settings.pattern)
         cluster.publish(seen, asked_at)
 
     def _retry_absent(self) -> float:
@@ -179,7 +177,7 @@ class TopologyMonitor:
         connection, self._connection, self._asked = self._connection, None, None
         self._cluster.link.close(connection)
 
-    # -- when the writer is in doubt ----------------------------------------------------------------------------
+    # -- when the writer is in doubt
 
     def _look_for_writer(self) -> float:
         cluster = self._cluster
@@ -192,7 +190,9 @@ class TopologyMonitor:
             watched = {probe.address for probe in self._probes}
             targets = [i.address for i in cluster.view.topology.instances] + [cluster.settings.seed]
             self._probes += tuple(
-                Probe(cluster, a, self._thread.wake, self._ask_at_once) for a in dict.fromkeys(targets) if a not in watched
+                Probe(cluster, a, self._thread.wake, self._ask_at_once)
+                for a in dict.fromkeys(targets)
+                if a not in watched
             )
             return 1.0
         # Nobody doubts the writer, but a reader has named another one: its own word decides.
@@ -205,7 +205,6 @@ class TopologyMonitor:
                 if not cluster.link.is_error(exc):
                     raise
         return cluster.settings.refresh
-
 
     def _ask_at_once(self, claimed: Address) -> None:
         """A reader has named a writer: if that is news, hear the writer's own word without waiting for its turn."""
@@ -226,7 +225,11 @@ class Probe:
     """Asks one instance who the writer is, again and again, until it is told to stop."""
 
     def __init__(
-        self, cluster: Cluster, address: Address, on_news: Callable[[], None], on_claim: Callable[[Address], None]
+        self,
+        cluster: Cluster,
+        address: Address,
+        on_news: Callable[[], None],
+        on_claim: Callable[[Address], None],
     ) -> None:
         self._cluster = cluster
         self.address = address

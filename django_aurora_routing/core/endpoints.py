@@ -99,7 +99,11 @@ def parse_host_pattern(text: str, default_port: int) -> HostPattern:
         raise ValueError("it must contain exactly one '?', which stands for the instance id")
     if host == "?" or not re.fullmatch(r"[A-Za-z0-9_.-]*\?[A-Za-z0-9_.-]*", host):
         raise ValueError("it must be a host name such as '?.abc123.eu-west-1.rds.amazonaws.com'")
-    if parse_endpoint(host.replace("?", "x")).kind in (EndpointKind.CLUSTER, EndpointKind.READER, EndpointKind.CUSTOM):
+    if parse_endpoint(host.replace("?", "x")).kind in (
+        EndpointKind.CLUSTER,
+        EndpointKind.READER,
+        EndpointKind.CUSTOM,
+    ):
         raise ValueError("it names a cluster endpoint; instances are named without the 'cluster-' part")
     if not colon:
         return HostPattern(host, default_port)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from .endpoints import Address
 from .options import FailoverMode
 from .selection import STRATEGIES
-from .topology import Instance, Topology
+from .topology import NOTHING_KNOWN, Instance, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class View:
     every change, so that one can wait for the next.
     """
 
-    topology: Topology = Topology()
+    topology: Topology = NOTHING_KNOWN
     confirmed_at: float = float("-inf")
     suspected_at: float = float("-inf")
     set_aside: frozenset[Address] = frozenset()
@@ -99,9 +99,8 @@ def next_step(plan: Plan, view: View, now: float, rng: random.Random) -> Step:
     """
     if now >= plan.deadline:
         return GiveUp(_summary(plan, view))
-    if plan.mode is not FailoverMode.STRICT_WRITER:
-        if readers := view.live_readers:
-            return Connect(STRATEGIES[plan.strategy](readers, rng, plan.turn))
+    if plan.mode is not FailoverMode.STRICT_WRITER and (readers := view.live_readers):
+        return Connect(STRATEGIES[plan.strategy](readers, rng, plan.turn))
     if plan.mode is not FailoverMode.STRICT_READER and (writer := view.trusted_writer) is not None:
         return Connect(writer)
     return AwaitTopology(view.version, plan.deadline)

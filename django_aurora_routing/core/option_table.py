@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE = "true or false", "a whole number", "seconds", "milliseconds", "text", "choice"
+BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE = (
+    "true or false",
+    "a whole number",
+    "seconds",
+    "milliseconds",
+    "text",
+    "choice",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,10 @@ STRATEGIES = ("random", "round_robin")
 LATER_STRATEGIES = ("weighted_random", "highest_weight", "least_connections", "fastest_response")
 DIALECTS = ("aurora-mysql", "mysql", "rds-mysql")
 LATER_DIALECTS = ("global-aurora-mysql", "multi-az-mysql")
+
+
+def _names(text: str) -> list[str]:
+    return text.split()
 
 
 def _active(name: str, kind: str, default: object = None, choices: tuple[str, ...] = ()) -> OptionRow:
@@ -53,40 +64,42 @@ _ACTIVE = (
     _active("failure_detection_interval_ms", MILLISECONDS, 1.0),
     _active("failure_detection_count", INT, 3),
 )
-_ACCEPTED = """
-    transfer_session_state_on_switch reset_session_state_on_close rollback_on_switch auto_sort_wrapper_plugin_order
-    enable_connect_failover enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
-    wait_for_custom_endpoint_info limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections ssl_secure
+_ACCEPTED = _names("""
+    transfer_session_state_on_switch reset_session_state_on_close rollback_on_switch
+    auto_sort_wrapper_plugin_order enable_connect_failover enable_telemetry telemetry_submit_toplevel
+    telemetry_failover_additional_top_trace wait_for_custom_endpoint_info
+    limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections ssl_secure
     srw_verify_new_connections gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
     gdb_enable_global_write_forwarding tcp_keepalive
-    """.split()
-_ACCEPTED_NUMBERS = """
+""")
+_ACCEPTED_NUMBERS = _names("""
     socket_timeout tcp_keepalive_time tcp_keepalive_interval tcp_keepalive_probes auxiliary_query_timeout_sec
     monitor_disposal_time_ms failover_cluster_topology_refresh_rate_sec failover_writer_reconnect_interval_sec
-    failover_reader_connect_timeout_sec custom_endpoint_info_refresh_rate_ms custom_endpoint_idle_monitor_expiration_ms
-    wait_for_custom_endpoint_info_timeout_ms host_availability_strategy_max_retries
-    host_availability_strategy_initial_backoff_time round_robin_default_weight weighted_random_default_weight
-    iam_default_port iam_expiration secrets_manager_expiration idp_port iam_token_expiration
-    http_request_connect_timeout response_measurement_interval_ms limitless_transaction_router_monitor_disposal_time_ms
+    failover_reader_connect_timeout_sec custom_endpoint_info_refresh_rate_ms
+    custom_endpoint_idle_monitor_expiration_ms wait_for_custom_endpoint_info_timeout_ms
+    host_availability_strategy_max_retries host_availability_strategy_initial_backoff_time
+    round_robin_default_weight weighted_random_default_weight iam_default_port iam_expiration
+    secrets_manager_expiration idp_port iam_token_expiration http_request_connect_timeout
+    response_measurement_interval_ms limitless_transaction_router_monitor_disposal_time_ms
     limitless_transaction_router_monitor_interval_ms limitless_get_transaction_router_retry_interval_ms
     limitless_get_transaction_router_max_retries limitless_max_retries_ms bg_connect_timeout_ms
     bg_interval_baseline_ms bg_interval_increased_ms bg_interval_high_ms bg_switchover_timeout_ms
     open_connection_retry_timeout_ms open_connection_retry_interval_ms wait_for_initial_topology_ms
     srw_connect_retry_timeout_ms srw_connect_retry_interval_ms
-    """.split()
-_ACCEPTED_TEXTS = """
+""")
+_ACCEPTED_TEXTS = _names("""
     profile_name global_cluster_instance_host_patterns aws_profile iam_host iam_region secrets_manager_secret_id
     secrets_manager_secret_username_key secrets_manager_secret_password_key secrets_manager_region
     secrets_manager_endpoint wrapper_driver_dialect failover_home_region active_home_failover_mode
     inactive_home_failover_mode default_host_availability_strategy round_robin_host_weight_pairs
-    weighted_random_host_weight_pairs idp_endpoint rp_identifier iam_role_arn iam_idp_arn idp_username idp_password
-    idp_name db_user app_id bg_id telemetry_traces_backend telemetry_metrics_backend
+    weighted_random_host_weight_pairs idp_endpoint rp_identifier iam_role_arn iam_idp_arn idp_username
+    idp_password idp_name db_user app_id bg_id telemetry_traces_backend telemetry_metrics_backend
     reader_initial_connection_host_selector_strategy initial_connection_host_selector_strategy
     endpoint_substitution_role inactive_cluster_writer_endpoint_substitution_role verify_opened_connection_type
     verify_inactive_cluster_writer_endpoint_connection_type srw_read_endpoint srw_write_endpoint
     srw_verify_initial_connection_type gdb_rw_home_region gdb_accessible_regions monitoring_connection_priority
     gdb_monitoring_connection_priority
-    """.split()
+""")
 
 OPTION_TABLE: dict[str, OptionRow] = {
     row.name: row
@@ -97,6 +110,9 @@ OPTION_TABLE: dict[str, OptionRow] = {
         *(OptionRow(name, TEXT) for name in _ACCEPTED_TEXTS),
     )
 }
+
+# Other names that the driver has for an option of ours.
+SPELLINGS = {"connection_timeout": "connect_timeout"}
 
 # A prefixed driver option goes to the connections that a monitor makes, not to the application's.
 MONITOR_PREFIXES = ("topology-monitoring-", "monitoring-")

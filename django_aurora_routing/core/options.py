@@ -24,6 +24,7 @@ from .option_table import (
     OPTION_TABLE,
     PLUGIN_TABLE,
     SECONDS,
+    SPELLINGS,
     TOPOLOGY,
     OptionRow,
 )
@@ -124,6 +125,7 @@ def parse_options(
     for_monitors: dict[str, dict[str, object]] = {prefix: {} for prefix in MONITOR_PREFIXES}
     for name, value in raw.items():
         setting = f"OPTIONS[{name!r}]"
+        name = SPELLINGS.get(name, name)
         prefix = next((p for p in (*MONITOR_PREFIXES, *LATER_PREFIXES) if name.startswith(p)), None)
         if row := OPTION_TABLE.get(name):
             parsed = _parse_value(row, value, problems)
@@ -226,7 +228,9 @@ def _parse_plugins(value: object, problems: list[Problem]) -> tuple[str, ...]:
         elif PLUGIN_TABLE[name] is None:
             built = ", ".join(sorted(name for name, rooms in PLUGIN_TABLE.items() if rooms is not None))
             hint = f"Remove it, or use one of: {built}."
-            problems.append(Problem("OPTIONS['plugins']", f"the plugin {name!r} is not available in this version.", hint))
+            problems.append(
+                Problem("OPTIONS['plugins']", f"the plugin {name!r} is not available in this version.", hint)
+            )
         else:
             known.append(name)
     return tuple(known)

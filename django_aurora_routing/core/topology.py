@@ -71,6 +71,9 @@ class Topology:
         return ", ".join(f"{i.id} ({i.role.value}, {i.address})" for i in self.instances)
 
 
+NOTHING_KNOWN = Topology()
+
+
 def updated_topology(old: Topology, seen: Observation) -> Topology:
     """The topology after an observation.
 
@@ -84,9 +87,7 @@ def updated_topology(old: Topology, seen: Observation) -> Topology:
             # The writer we knew says itself that it no longer takes writes.
             instances = tuple(replace(i, role=Role.READER) if i.id == known.id else i for i in instances)
         else:
-            instances = tuple(
-                replace(i, role=Role.WRITER if i.id == known.id else Role.READER) for i in instances
-            )
+            instances = tuple(replace(i, role=Role.WRITER if i.id == known.id else Role.READER) for i in instances)
             if all(i.id != known.id for i in instances):
                 instances += (known,)
     if not instances:

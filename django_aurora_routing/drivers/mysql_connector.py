@@ -27,7 +27,7 @@ from ..core.failures import ErrorFacts
 from .watchdog import WATCHDOG
 
 try:
-    from _mysql_connector import MySQLInterfaceError
+    from _mysql_connector import MySQLInterfaceError  # type: ignore[import-not-found,unused-ignore]
     from mysql.connector.connection_cext import CMySQLConnection
 
     HAVE_EXTENSION = True

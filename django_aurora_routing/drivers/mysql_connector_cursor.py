@@ -20,9 +20,7 @@ from mysql.connector.conversion import MySQLConverter
 
 from .mysql_connector import NEVER_SENT, is_hung_up
 
-_ESCAPES = str.maketrans(
-    {"\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z", "'": "\\'", '"': '\\"', "\\": "\\\\"}
-)
+_ESCAPES = str.maketrans({"\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z", "'": "\\'", '"': '\\"', "\\": "\\\\"})
 _QUOTES_ONLY = str.maketrans({"'": "''"})
 _BINARY_CHARSET = 63
 _MORE_RESULTS = 0x0008  # SERVER_MORE_RESULTS_EXISTS
@@ -76,8 +74,8 @@ def quoted(value: Any, *, backslashes: bool = True, utf8: bool = True) -> str:
 
 def _text_in(codec: str) -> Callable[[Any], str]:
     if codec == "utf-8":
-        return lambda value: value.decode()  # type: ignore[no-any-return]
-    return lambda value: value.decode(codec)  # type: ignore[no-any-return]
+        return lambda value: value.decode()
+    return lambda value: value.decode(codec)
 
 
 def _date(value: Any) -> datetime.date | None:
@@ -182,7 +180,7 @@ class Cursor:
         self.lastrowid: int = 0
         self.description: Any = None
 
-    # -- running ------------------------------------------------------------------------------------------------
+    # -- running
 
     def mogrify(self, query: str | bytes, args: Any = None) -> str:
         """The statement with its parameters written in; `args=None` means that `%` is not looked at."""
@@ -216,7 +214,8 @@ class Cursor:
         return total
 
     def _insert_batches(self, head: str, values: str, tail: str, args: Sequence[Any]) -> int:
-        total, batch, size = 0, [], 0
+        total, size = 0, 0
+        batch: list[str] = []
         for one in args:
             row = self.mogrify(values, one)
             if batch and size + len(row) > _BATCH_BYTES:
@@ -289,7 +288,7 @@ class Cursor:
         if columns is None:
             self.lastrowid = lastrowid
 
-    # -- reading ------------------------------------------------------------------------------------------------
+    # -- reading
 
     def fetchone(self) -> Row | None:
         self._check_executed()

@@ -7,9 +7,11 @@ from types import TracebackType
 from typing import Any
 
 import mysql.connector
+from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.mysql.schema import DatabaseSchemaEditor as DjangoSchemaEditor
 from mysql.connector.constants import ClientFlag
 
+from ...core.options import nearest
 from ...drivers.base import Connection
 from ...drivers.mysql_connector import DRIVER_ERRORS, OPTION_NAMES, MySQLConnectorDriver, is_hung_up
 from ...drivers.mysql_connector_cursor import Cursor, quoted
@@ -54,7 +56,7 @@ class SchemaEditor(DjangoSchemaEditor):
 
     def quote_value(self, value: Any) -> str:
         self.connection.ensure_connection()
-        return quoted(value, backslashes="NO_BACKSLASH_ESCAPES" not in self.connection.sql_mode)  # type: ignore[attr-defined]
+        return quoted(value, backslashes="NO_BACKSLASH_ESCAPES" not in self.connection.sql_mode)
 
 
 class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: ignore[misc]
@@ -65,7 +67,7 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
     driver = MySQLConnectorDriver()
     driver_option_names = OPTION_NAMES
     error_wrapper_class = ErrorWrapper
-    _driver_errors = DRIVER_ERRORS
+    driver_errors = DRIVER_ERRORS
 
     def get_connection_params(self) -> dict[str, Any]:
         """Arguments of `mysql.connector.connect()`, but for host and port, which are chosen at each connect."""
@@ -83,18 +85,15 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
         options.pop("autocommit", None)  # Django's own setting AUTOCOMMIT decides
         return {**params, **options, "client_flags": _with_found_rows(flags), "autocommit": True}
 
-    def _checked_isolation_level(self, level: Any) -> str | None:
-        """By the words of Django's own backend: None leaves the server's default."""
-        django = super()
-        parsed = {**self.settings_dict, "OPTIONS": {} if level is None else {"isolation_level": level}}
-        if level is None:
-            return None
-        settings_dict, self.settings_dict = self.settings_dict, parsed
-        try:
-            django.get_connection_params()
-        finally:
-            self.settings_dict = settings_dict
-        return str(self.isolation_level)
+    def _checked_isolation_level(self, level: str | None) -> str | None:
+        if not level:
+            return None  # the server's default, as with Django's own backend
+        if level.lower() not in self.isolation_levels:
+            raise ImproperlyConfigured(
+                f"DATABASES[{self.alias!r}]: OPTIONS['isolation_level']: {level!r} is not an isolation level. "
+                f"{nearest(level.lower(), self.isolation_levels)} Use one of: {', '.join(sorted(self.isolation_levels))}."
+            )
+        return level.lower()
 
     def open_directly(self, conn_params: Mapping[str, Any], timeout: float) -> Connection:
         return self.driver.connect(seed_of(self.settings_dict), conn_params, timeout)
