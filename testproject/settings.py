@@ -37,9 +37,7 @@ def cluster_databases() -> dict[str, dict[str, Any]]:
     return {
         "default": _mysql(engine, host, port, **instances),
         "reader": {
-            **_mysql(
-                engine, host, port, **instances, read_only=True, reader_host_selector_strategy="round_robin"
-            ),
+            **_mysql(engine, host, port, **instances, read_only=True, reader_host_selector_strategy="round_robin"),
             "TEST": {"MIRROR": "default"},
         },
         "external": _mysql(
@@ -59,11 +57,7 @@ def sqlite_databases(directory: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-DATABASES = (
-    sqlite_databases(Path(os.environ["SHOP_SQLITE"]))
-    if os.environ.get("SHOP_SQLITE")
-    else cluster_databases()
-)
+DATABASES = sqlite_databases(Path(os.environ["SHOP_SQLITE"])) if os.environ.get("SHOP_SQLITE") else cluster_databases()
 DATABASE_ROUTERS = [
     "django_aurora_routing.routers.DynamicDbRouter",
     "django_aurora_routing.routers.ReadWriteRouter",

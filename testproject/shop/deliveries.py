@@ -14,8 +14,6 @@ def receive(product: Product, quantity: int, reference: uuid.UUID) -> Delivery:
     """Write a delivery and put its goods into the stock, both or neither."""
     alias = router.db_for_write(Delivery)
     with transaction.atomic(using=alias):
-        delivery = Delivery.objects.using(alias).create(
-            product=product, quantity=quantity, reference=reference
-        )
+        delivery = Delivery.objects.using(alias).create(product=product, quantity=quantity, reference=reference)
         Stock.objects.using(alias).filter(product_id=product.pk).update(quantity=F("quantity") + quantity)
     return delivery

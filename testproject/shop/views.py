@@ -42,7 +42,5 @@ def buy(request: HttpRequest) -> HttpResponse:
     except (OutOfStock, Product.DoesNotExist, ValueError) as error:
         messages.error(request, str(error))
     else:
-        messages.success(
-            request, f"Thank you, {order.customer}. The order was written by {order.written_by}."
-        )
+        messages.success(request, f"Thank you, {order.customer}. The order was written by {order.written_by}.")
     return redirect("shop:index")
