@@ -22,16 +22,22 @@ WRITERS = 8  # threads; half of them in transactions
 BEFORE_KILL, BEFORE_PROMOTION, AFTER_PROMOTION = 1.5, 1.0, 1.5  # seconds
 
 
+def show(text: str) -> None:
+    """One write a line, whatever the other threads have to say at the same moment."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def title(text: str) -> None:
-    print(f"\n{text}\n{'-' * len(text)}", flush=True)
+    show(f"\n{text}\n{'-' * len(text)}")
 
 
 def say(text: str) -> None:
-    print(f"  {text}", flush=True)
+    show(f"  {text}")
 
 
 def progress(text: str) -> None:
-    print(f"  [{time.monotonic() - BEGAN:5.1f} s] {text}", flush=True)
+    show(f"  [{time.monotonic() - BEGAN:5.1f} s] {text}")
 
 
 class ProgressHandler(logging.Handler):
@@ -180,7 +186,7 @@ def left_nothing(directories: list[Path], pids: list[int]) -> bool:
     """Whether no process and no file of the servers is there any more; says so."""
     left = [str(directory) for directory in directories if directory.exists()]
     left += [f"process {pid}" for pid in pids if _is_alive(pid)]
-    print()
+    show("")
     progress(f"left behind: {', '.join(left)}" if left else "servers stopped, their files removed")
     return not left
 
@@ -201,7 +207,7 @@ def main() -> int:
     except KeyboardInterrupt:
         progress("interrupted; servers stopped")
         return 130
-    print(f"\n{'Every promise was kept.' if good else 'A PROMISE WAS BROKEN, see above.'}", flush=True)
+    show("\nEvery promise was kept." if good else "\nA PROMISE WAS BROKEN, see above.")
     return 0 if good else 1
 
 

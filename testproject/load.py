@@ -76,7 +76,8 @@ class Report:
         return went_on and not (self.lost or self.doubled or self.half_transactions or self.unexpected)
 
     def _first_after(self, account: Account) -> float | None:
-        return min((at for at in account.acknowledged.values() if at > self.killed_at), default=None)
+        # The old writer's last answers may still be on their way up when the kill returns: draw the line later.
+        return min((at for at in account.acknowledged.values() if at > self.promotion.started), default=None)
 
     def timeline(self) -> Iterator[str]:
         """A line an event, in seconds since the kill."""
@@ -89,11 +90,11 @@ class Report:
             (self.promotion.writable, f"instance {self.promotion.new} accepts writes"),
             (self.promotion.finished, "the other instances follow it"),
         ]
-        if before := [at for at in moments if at <= self.killed_at]:
-            events.append((max(before), "last write that was acknowledged before it"))
+        if before := [at for at in moments if at <= self.promotion.started]:
+            events.append((max(before), f"last write that instance {self.killed.id} acknowledged"))
         if back:
             after = min(back) - self.promotion.writable
-            events.append((min(back), f"first write after it, {after * 1000:.0f} ms after the new writer accepts"))
+            events.append((min(back), f"first write since, {after * 1000:.0f} ms after the new writer accepts them"))
             events.append((max(back), f"all {len(back)} threads write again"))
         for at, text in sorted(events):
             yield f"{at - self.killed_at:+8.3f} s  {text}"
