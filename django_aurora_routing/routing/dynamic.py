@@ -150,6 +150,10 @@ def acquire(alias: str, settings: Settings) -> None:
         database = _databases.get(alias) or _Database(alias, copied(settings))
         database.users += 1
         _databases[alias] = database
+        lease = _thread.leases.get(alias)
+        leaving = lease is not None and lease.closing
+    if leaving:  # another thread is closing what this one had left open: connect anew
+        _forget_slot(alias)
     _tidy_thread()
 
 
@@ -200,7 +204,8 @@ def _close(database: _Database, leases: list[_Lease]) -> None:
         lease.closing = False
     if database.alias not in _databases:
         RAN_DB_VERSION_CHECK.discard(database.alias)
-        _forget_slot(database.alias)
+        if database.alias not in _thread.leases:  # a wrapper that never connected
+            _forget_slot(database.alias)
     _tidy_thread()
 
 
@@ -257,6 +262,7 @@ def _forget_unused(database: _Database, lease: _Lease) -> None:
         database.leases.discard(lease)
         if not len(database.leases) and _databases.get(database.alias) is database:
             del _databases[database.alias]
+            RAN_DB_VERSION_CHECK.discard(database.alias)
     _forget_slot(database.alias)
 
 
@@ -305,6 +311,7 @@ def _on_connection_created(*, connection: BaseDatabaseWrapper, **_: Any) -> None
         lease = _lease_of(connection, database) if database is not None and database.users else None
     if lease is None:
         _close_wrapper(connection)
+        RAN_DB_VERSION_CHECK.discard(alias)
         raise DatabaseNotActive(alias)
     _thread.leases[alias] = lease
     _tidy_thread()

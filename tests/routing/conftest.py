@@ -6,6 +6,7 @@ everybody: an assignment to its settings, and to its aliases.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import django
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 
 if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
@@ -53,22 +55,40 @@ def make_tables(alias: str, *authors: str) -> None:
 
 @contextlib.contextmanager
 def installed(databases: dict[str, Config]) -> Iterator[None]:
-    """`databases` in the place of DATABASES, in this thread and those started inside."""
+    """`databases` in the place of DATABASES, in this thread and in the one where asyncio.run() has the ORM run."""
     before = connections.settings
-    aside = {alias: connections[alias] for alias in before}
-    for alias in aside:
-        del connections[alias]
+    here, there = _wrappers(), _in_the_orms_thread(_wrappers)
     connections.settings = connections.configure_settings(databases)
     try:
         yield
     finally:
-        for alias in connections.settings:
-            with contextlib.suppress(AttributeError):
-                connections[alias].close()
-                del connections[alias]
+        for ours in (_wrappers(), _in_the_orms_thread(_wrappers)):
+            for wrapper in ours.values():
+                wrapper.inc_thread_sharing()
+                wrapper.close()
         connections.settings = before
-        for alias, wrapper in aside.items():
-            connections[alias] = wrapper
+        _put_back(here)
+        _in_the_orms_thread(_put_back, there)
+
+
+def _wrappers() -> dict[str, Any]:
+    """Take this thread's wrappers out of `connections`."""
+    taken = {alias: connections[alias] for alias in connections.settings}
+    for alias in taken:
+        del connections[alias]
+    return taken
+
+
+def _put_back(wrappers: dict[str, Any]) -> None:
+    for alias, wrapper in wrappers.items():
+        connections[alias] = wrapper
+
+
+def _in_the_orms_thread(function: Callable[..., Any], *args: Any) -> Any:
+    async def call() -> Any:
+        return await sync_to_async(function)(*args)
+
+    return asyncio.run(call())
 
 
 @pytest.fixture
@@ -101,13 +121,14 @@ def make_config(tmp_path: Path, databases: dict[str, Config]) -> Callable[..., C
     def make(name: str = "tenant", **more: Any) -> Config:
         config = {**sqlite(tmp_path / f"{name}.sqlite3"), **more}
         settings = connections.configure_settings({"default": {}, name: dict(config)})[name]
-        wrapper = DatabaseWrapper(settings, name)
+        wrapper = connections[name] = DatabaseWrapper(settings, name)
         with wrapper.schema_editor() as editor:
             editor.create_model(Author)
             editor.create_model(Book)
         with wrapper.cursor() as cursor:
             cursor.execute(f"INSERT INTO {Author._meta.db_table} (name) VALUES (%s)", [name])
         wrapper.close()
+        del connections[name]
         return config
 
     return make
