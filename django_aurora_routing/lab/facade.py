@@ -4,6 +4,7 @@ Gate: the entrance of one instance. Entrance: one listening address, of a gate o
 All of it runs on the loop's thread; other threads come in through `Loop.run`.
 """
 
+import contextlib
 import logging
 import socket
 import struct
@@ -341,8 +342,6 @@ def _bound(address: tuple[str, int]) -> socket.socket:
 
 def _close(sock: socket.socket, *, reset: bool) -> None:
     if reset:
-        try:
+        with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        except OSError:
-            pass
     sock.close()

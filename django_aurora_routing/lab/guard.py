@@ -1,4 +1,4 @@
-"""Owns the last clean-up: a process that outlives a killed supervisor for a moment, to end its servers and remove its files.
+"""Owns the last clean-up: a process that outlives a killed supervisor, ends its servers and removes its files.
 
 `python -m django_aurora_routing.lab.guard DIRECTORY`, with a pipe from the supervisor as its standard input. It works
 alike on Linux and macOS, and it takes the files too, which a death signal to the servers (PR_SET_PDEATHSIG) would not.
@@ -18,10 +18,10 @@ def main() -> None:
     identity = place.stat().st_ino
     sys.stdin.buffer.read()
     try:
-        is_same = place.stat().st_ino == identity
+        is_ours = place.stat().st_ino == identity
     except FileNotFoundError:
-        return  # the supervisor had the time to clean up
-    if is_same:
+        is_ours = True  # cleaned up; look all the same for a server that was just being started
+    if is_ours:
         places.clear(place)
 
 

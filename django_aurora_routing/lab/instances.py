@@ -27,7 +27,7 @@ class Instance:
         self.is_deposed = False  # was the writer, could not be told, and must not come back as it is
         self.replication_delay = 0
         self.lag_ms: float | None = None
-        self.cpu = 10.0
+        self.cpu: float | None = None
         self._session_id = str(uuid.uuid4())
         self._silent_since: float | None = None
 
@@ -47,7 +47,7 @@ class Instance:
             session_id=self._session_id,
             age=age,
             lag_ms=0.0 if is_writer else max(lag, 5.0),
-            cpu=self.cpu,
+            cpu=10.0 if self.cpu is None else self.cpu,
         )
 
     def as_dict(self, *, role: str, port: int) -> dict[str, Any]:

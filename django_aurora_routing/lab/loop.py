@@ -1,5 +1,6 @@
 """Owns the event loop under the facade: readiness, timers, calls from other threads; knows nothing of MySQL."""
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -58,16 +59,14 @@ class Loop:
         return wanted
 
     def at(self, due: float, call: Callable[[], None]) -> None:
-        """Run `call` at `due` of the monotonic clock; calls with one due time keep their order. On the loop's thread."""
+        """Run `call` at `due` of the monotonic clock; equal ones keep their order. On the loop's thread."""
         heapq.heappush(self._timers, (due, next(self._order), call))
 
     def submit(self, call: Callable[[], None]) -> None:
         """Run `call` on the loop's thread soon; from any thread."""
         self._calls.append(call)
-        try:
+        with contextlib.suppress(BlockingIOError):  # enough wake-ups are on their way
             self._waker.send(b"\0")
-        except BlockingIOError:
-            pass  # enough wake-ups are on their way
 
     def run(self, call: Callable[[], T]) -> T:
         """Run `call` on the loop's thread and return what it returns; from any other thread."""
@@ -77,7 +76,7 @@ class Loop:
         def run() -> None:
             try:
                 outcome["value"] = call()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
                 outcome["error"] = error
             done.set()
 
@@ -103,9 +102,7 @@ class Loop:
                     logger.exception("a timed call of the facade failed")
 
     def _run_calls(self, events: int) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             self._wakee.recv(4096)
-        except BlockingIOError:
-            pass
         while self._calls:
             self._calls.popleft()()

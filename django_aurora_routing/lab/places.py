@@ -1,4 +1,4 @@
-"""Owns the directories of clusters: where they are, which of them live, and the removal of what dead ones left behind."""
+"""Owns the directories of clusters: where they are, which of them live, and removing what dead ones left."""
 
 import contextlib
 import fcntl

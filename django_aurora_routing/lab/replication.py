@@ -24,14 +24,17 @@ OPTIONS = (
     "--rpl-semi-sync-slave-kill-conn-timeout=1",
 )
 CATCH_UP_SECONDS = 60
+# The replica asks for what the writer does not have.
+DIVERGED = 1236
 
 
 def follow(server: Server, writer: Server, *, password: str, delay: int = 0) -> None:
     """Make `server` a replica of `writer` from where it stands; what its relay log holds unapplied is fetched again."""
     server.sql("STOP SLAVE")
     server.sql(
-        "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %d, MASTER_USER = 'replica', MASTER_PASSWORD = '%s',"
-        " MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_DELAY = %d" % (writer.port, password, delay)
+        f"CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {writer.port}, MASTER_USER = 'replica',"
+        f" MASTER_PASSWORD = '{password}', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1,"
+        f" MASTER_DELAY = {delay}"
     )
     server.sql("START SLAVE")
 
@@ -97,5 +100,6 @@ def wait_followed(writer: Server, *, seconds: float) -> bool:
         time.sleep(0.002)
 
 
-def most_advanced(servers: Sequence[Server]) -> Server:
-    return max(servers, key=lambda server: sequence(received(server)))
+def highest_received(servers: Sequence[Server]) -> int:
+    """The sequence number of the last transaction that any of the replicas has."""
+    return max(sequence(received(server)) for server in servers)

@@ -1,6 +1,8 @@
 """Owns one server process: its directory, its start and end, and SQL to it as administrator over its unix socket."""
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -126,14 +128,14 @@ class Server:
             time.sleep(0.02)
         raise LabError(f"The server in {self.home} did not answer in {START_SECONDS:.0f} s:\n{self._log_end()}")
 
-    def on_exit(self, call: Callable[[], None]) -> None:
-        """Run `call` in a thread of its own when this process has ended."""
+    def on_exit(self, call: Callable[[int], None]) -> None:
+        """Run `call` with the process's id, in a thread of its own, when this process has ended."""
         process = self._process
         assert process is not None
 
         def wait() -> None:
             process.wait()
-            call()
+            call(process.pid)
 
         threading.Thread(target=wait, name=f"aurora-lab-wait-{process.pid}", daemon=True).start()
 
@@ -152,10 +154,9 @@ class Server:
         with self._lock:
             connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                connection.shutdown()  # closes the socket without a word to the server, which may be frozen
-            except Exception:  # the driver's own errors, on a connection nobody needs any more
-                pass
+            # Closes the socket without a word to the server, which may be frozen. It can only fail by being closed.
+            with contextlib.suppress(Exception):
+                connection.shutdown()
 
     def sql(self, statement: str) -> list[dict[str, Any]]:
         """Run one statement as administrator and return its rows. Raises LabError."""
@@ -188,6 +189,8 @@ class Server:
             "user": "root",
             "password": self._accounts.root_password,
             "use_pure": True,
+            # Else a promotion waits for ever on a client's LOCK TABLES.
+            "init_command": "SET SESSION lock_wait_timeout = 20",
             "connection_timeout": 10,
             "read_timeout": _SQL_SECONDS,
             "write_timeout": _SQL_SECONDS,
@@ -219,8 +222,6 @@ def check_addresses(hosts: Sequence[str]) -> None:
 
 def free_port(*hosts: str) -> int:
     """Return a TCP port that is free on every one of `hosts`, below the ports that clients are given at random."""
-    import random
-
     error: OSError | None = None
     for _ in range(200):
         port = random.randrange(20000, 32000)

@@ -1,4 +1,4 @@
-"""Owns what a cluster is asked to be: addresses, accounts, databases; a value that travels to the supervisor as JSON."""
+"""Owns what a cluster is asked to be, as a value that travels to the supervisor; and the loopback addresses."""
 
 import json
 from collections.abc import Sequence

@@ -4,6 +4,7 @@
 the life line; progress, and at last the state or an error, as JSON lines on standard output.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -61,18 +62,17 @@ class Control:
         try:
             operation = self._operations[request.pop("op")]
             return {"value": operation(**request)}
-        except LabError as error:
-            return {"error": str(error)}
         except Exception as error:
-            logger.exception("a request failed")
-            return {"error": f"the lab failed: {error!r}"}
+            if not isinstance(error, LabError):
+                logger.exception("a request failed")
+            return {"error": _words(error)}
 
 
 def operations(conductor: Conductor, stop: Callable[[], None]) -> dict[str, Callable[..., Any]]:
     """Every request there is, by name."""
     names = (
-        "status kill freeze thaw revive add_reader delay_replication report heal catch_up refuse reset black_hole delay"
-        " clear"
+        "status kill freeze thaw revive heal add_reader catch_up delay_replication report"
+        " refuse reset black_hole delay clear"
     )
     table: dict[str, Callable[..., Any]] = {name: getattr(conductor, name) for name in names.split()}
     table["promote"] = lambda **request: asdict(conductor.promote(**request))
@@ -91,10 +91,8 @@ def main() -> int:
         signal.signal(number, stop)
 
     def say(**message: Any) -> None:
-        try:
+        with contextlib.suppress(OSError):  # nobody listens any more, which the life line tells better
             print(json.dumps(message), flush=True)
-        except OSError:
-            pass  # the owner no longer listens, which the life line tells better
 
     conductor = None
     place = places.directory(settings.name)
@@ -103,7 +101,7 @@ def main() -> int:
         lock = places.claim(place)
         guard = _start_guard(place)
     except (LabError, OSError) as error:
-        say(error=str(error))
+        say(error=_words(error))
         return 1
     try:
         _log_to(place)
@@ -115,9 +113,12 @@ def main() -> int:
             replica_password=os.urandom(16).hex(),
             databases=settings.databases,
         )
-        conductor = Conductor(settings, place, accounts, lambda text: say(say=text))
-        threading.Thread(target=_start, args=(conductor, stop, say), name="aurora-lab-start", daemon=True).start()
+        conductor = Conductor(settings, place, accounts)
+        starting = (conductor, place, accounts.root_password, stop, say)
+        threading.Thread(target=_start, args=starting, name="aurora-lab-start", daemon=True).start()
         _wait(stop_reader, settings.owner)
+    except LabError as error:
+        say(error=str(error))
     finally:
         if conductor is not None:
             conductor.stop()
@@ -128,23 +129,23 @@ def main() -> int:
     return 0
 
 
-def _start(conductor: Conductor, stop: Callable[[], None], say: Callable[..., None]) -> None:
-    """Start the cluster beside the waiting main thread, so that an owner's end is heard during the start too."""
+def _start(
+    conductor: Conductor, place: Path, root_password: str, stop: Callable[[], None], say: Callable[..., None]
+) -> None:
+    """Start the cluster beside the waiting main thread, so that an owner's end is heard meanwhile."""
     try:
-        conductor.start()
-        place = conductor.directory
+        conductor.start(lambda text: say(say=text))
         state = {
             "pid": os.getpid(),
             "settings": json.loads(conductor.settings.to_json()),
-            "root_password": conductor.accounts.root_password,
+            "root_password": root_password,
         }
-        control = Control(places.control_path(place), operations(conductor, stop))
-        control.start()
+        Control(places.control_path(place), operations(conductor, stop)).start()
         places.write_state(place, state)
         say(ready=state)
     except BaseException as error:
         logger.exception("the cluster did not start")
-        say(error=str(error) if isinstance(error, LabError) else f"the lab failed: {error!r}")
+        say(error=_words(error))
         stop()
     finally:
         # Whoever waits for the end of this output must not wait for the cluster's.
@@ -163,6 +164,10 @@ def _wait(stop_reader: int, owner: int) -> None:
             return
         if owner and os.getppid() != owner:
             return
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, LabError) else f"the lab failed: {error!r}"
 
 
 def _start_guard(place: Path) -> "subprocess.Popen[bytes]":

@@ -1,0 +1,7 @@
+"""`python -m django_aurora_routing.lab`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main(sys.argv[1:]))
