@@ -57,7 +57,11 @@ def sqlite_databases(directory: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-DATABASES = sqlite_databases(Path(os.environ["SHOP_SQLITE"])) if os.environ.get("SHOP_SQLITE") else cluster_databases()
+if os.environ.get("SHOP_SQLITE"):
+    DATABASES = sqlite_databases(Path(os.environ["SHOP_SQLITE"]))
+    AURORA_ROUTING = {"CLUSTERS": {"default": {"writer": "default", "readers": ["reader"]}}}
+else:
+    DATABASES = cluster_databases()
 DATABASE_ROUTERS = [
     "django_aurora_routing.routers.DynamicDbRouter",
     "django_aurora_routing.routers.ReadWriteRouter",

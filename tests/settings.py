@@ -3,9 +3,6 @@
 from testproject.settings import *  # noqa: F403
 
 DEBUG = False
-DATABASES = {
-    alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-    for alias in ("default", "reader", "external")
-}
-DATABASES["reader"]["TEST"] = {"MIRROR": "default"}
+DATABASES = {alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"} for alias in ("default", "external")}
+AURORA_ROUTING: dict[str, object] = {}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
