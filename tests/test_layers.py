@@ -33,9 +33,7 @@ class Room:
 
 # From the ground up. A room is a folder or a module at the top of the package; each may import itself.
 HOUSE = {
-    "core": Room(
-        set(), set(), frozenset({"threading", "time", "logging", "asyncio", "socket", "os", "subprocess"})
-    ),
+    "core": Room(set(), set(), frozenset({"threading", "time", "logging", "asyncio", "socket", "os", "subprocess"})),
     "drivers": Room({"core"}, DRIVERS),
     "dialects": Room({"core"}, set(), frozenset({"threading", "time", "socket"})),
     "aws": Room({"core"}, AWS),
@@ -125,9 +123,7 @@ def uses_of_chance(source: str) -> list[int]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module == "random":
             lines.append(node.lineno)
-        elif (
-            isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random"
-        ):
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random":
             if node.attr != "Random":
                 lines.append(node.lineno)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "random.Random":
@@ -156,9 +152,7 @@ def test_imports_go_down_only(module: str) -> None:
 def test_every_room_is_in_the_table() -> None:
     there = {module.split(".")[1] for module in MODULES if "." in module}
     assert there <= set(HOUSE), "a new room needs its row in HOUSE"
-    assert set(MODULES) > {f"{PACKAGE}.core.topology", f"{PACKAGE}.backends.wiring"}, (
-        "this test looks elsewhere"
-    )
+    assert set(MODULES) > {f"{PACKAGE}.core.topology", f"{PACKAGE}.backends.wiring"}, "this test looks elsewhere"
 
 
 @pytest.mark.parametrize(
