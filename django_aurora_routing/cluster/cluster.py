@@ -74,7 +74,7 @@ class Cluster:
             old = self.view
             topology = updated_topology(old.topology, seen)
             confirmed_at = old.confirmed_at
-            if seen.is_from_writer or (old.topology.writer is None and topology.writer is not None):
+            if seen.is_from_writer or not old.topology.instances:
                 confirmed_at = max(confirmed_at, asked_at)
             moved = topology.generation != old.topology.generation
             set_aside = old.set_aside & {i.address for i in topology.instances}
@@ -84,8 +84,8 @@ class Cluster:
         if moved:
             logger.info("%s: topology is now: %s", self.key, topology)
         claimed, known = seen.claimed_writer, topology.writer
-        if claimed is not None and known is not None and claimed.id != known.id:
-            logger.info("%s: %s says that %s is the writer; asking it", self.key, seen.server_id, claimed.id)
+        if claimed is not None and (known is None or claimed.id != known.id):
+            logger.debug("%s: %s says that %s is the writer; asking it", self.key, seen.server_id, claimed.id)
             self.topology_monitor.verify()
 
     def fail_to_start(self, failure: BaseException) -> None:

@@ -20,7 +20,6 @@ from .cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
-_FRESH = 1.0  # seconds for which a writer's own word need not be asked for again after connecting to it
 _turns = itertools.count()
 
 
@@ -36,7 +35,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No connection. `error` is the driver's own error when that says it all, else None."""
+    """No connection. `error` is what prevented it when that says it all, else None."""
 
     reason: str
     error: BaseException | None
@@ -59,7 +58,7 @@ class Search:
         options, cluster = self.options, self.cluster
         now = time.monotonic()
         if (failure := cluster.ensure_known(now + options.connect_timeout)) is not None:
-            return Refused(str(failure), failure if self.driver.facts(failure) is not None else None)
+            return Refused(str(failure), failure)
         assert cluster.dialect is not None
         if not cluster.dialect.is_cluster:
             seed = cluster.settings.seed
@@ -68,9 +67,9 @@ class Search:
         limit = options.failover_timeout if options.uses_failover else options.connect_timeout
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
         plan = Plan(options.failover_mode, now + limit, strategy, turn=next(_turns))
-        return self._follow(plan, params)
+        return self._follow(plan, params, now)
 
-    def _follow(self, plan: Plan, params: Mapping[str, Any]) -> Opened | Refused:
+    def _follow(self, plan: Plan, params: Mapping[str, Any], began: float) -> Opened | Refused:
         cluster = self.cluster
         rng = random.Random()
         error: BaseException | None = None
@@ -94,7 +93,7 @@ class Search:
                 error = None
                 try:
                     connection = self.driver.connect(address, params, max(limit, 0.1))
-                    reason = self._wrong_role(connection, step, view.confirmed_at)
+                    reason = self._wrong_role(connection, step, view.confirmed_at > began)
                 except Exception as exc:
                     if self._failure_of(exc) not in (Failure.UNREACHABLE, Failure.BUSY):
                         raise
@@ -116,10 +115,13 @@ class Search:
         facts = self.driver.facts(error)
         return classify_mysql(facts, connecting=True) if facts is not None else Failure.STATEMENT
 
-    def _wrong_role(self, connection: Connection, step: Connect, confirmed_at: float) -> str | None:
-        """Ask the instance for its role, unless it has just said so; a name may have moved to another server."""
+    def _wrong_role(self, connection: Connection, step: Connect, is_confirmed: bool) -> str | None:
+        """Ask the instance for its role: topology ages, and a name may lead to another server by now.
+
+        After a failover, when a writer has confirmed itself while the search went on, it is not asked once more.
+        """
         wants_writer = step.instance == self.cluster.view.topology.writer
-        if wants_writer and time.monotonic() - confirmed_at < _FRESH:
+        if wants_writer and is_confirmed:
             return None
         assert self.cluster.dialect is not None
         refuses = self.cluster.dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql))

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 PROBE_TIMEOUT = 5.0
 """Seconds that a monitor's own connect, or one of its statements, may take."""
 
-_HIGH_RATE_FOR = 30.0  # seconds for which probes keep the high refresh rate; then they slow down five times
+_HIGH_RATE_FOR = 30.0  # seconds for which probes keep the high refresh rate
+_SLOWEST = 1.0  # seconds between the questions of a probe that has been at it for long
 
 
 class MissingPattern(Exception):
@@ -77,7 +78,7 @@ class TopologyMonitor:
             return self._meet()
         if not cluster.dialect.is_cluster:
             return None
-        if self._verifying or self._probes:
+        if self._verifying or self._probes or cluster.view.trusted_writer is None:
             return self._look_for_writer()
         self._refresh()
         return self._retry_absent()
@@ -113,7 +114,10 @@ class TopologyMonitor:
             link.close(connection)
         logger.info("%s: %s speaks %s", cluster.key, settings.seed, dialect.name)
         cluster.introduce(dialect, seen, asked_at)
-        return settings.refresh if dialect.is_cluster else None
+        if not dialect.is_cluster:
+            return None
+        # HOST is the writer as a rule; the first turn at rest leaves it alone and goes to a reader.
+        return 0.0 if cluster.view.live_readers else settings.refresh
 
     # -- at rest
 
@@ -279,5 +283,5 @@ class Probe:
                     self._on_news()
                 elif (claimed := seen.claimed_writer) is not None:
                     self._on_claim(claimed.address)
-        slow = 5.0 if time.monotonic() - self._began > _HIGH_RATE_FOR else 1.0
-        return cluster.settings.high_refresh * slow * self._rng.uniform(0.5, 1.5)
+        pause = cluster.settings.high_refresh * max(1.0, 5 * (time.monotonic() - self._began) / _HIGH_RATE_FOR - 4)
+        return min(pause, max(_SLOWEST, cluster.settings.high_refresh)) * self._rng.uniform(0.5, 1.5)

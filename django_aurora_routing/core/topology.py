@@ -77,21 +77,20 @@ NOTHING_KNOWN = Topology()
 def updated_topology(old: Topology, seen: Observation) -> Topology:
     """The topology after an observation.
 
-    A reader's word about the writer lags behind a failover, so it is believed only while no writer is known;
-    afterwards the writer changes only by the new writer's own word (`Observation.is_from_writer`).
+    A reader's word about the writer lags behind a failover, so it is believed at the first meeting only; afterwards
+    the writer changes by the new writer's own word (`Observation.is_from_writer`).
     """
     instances = seen.instances
-    known = old.writer
-    if known is not None and not seen.is_from_writer:
-        if seen.server_id == known.id and seen.refuses_writes:
-            # The writer we knew says itself that it no longer takes writes.
-            instances = tuple(replace(i, role=Role.READER) if i.id == known.id else i for i in instances)
-        else:
-            instances = tuple(replace(i, role=Role.WRITER if i.id == known.id else Role.READER) for i in instances)
-            if all(i.id != known.id for i in instances):
-                instances += (known,)
     if not instances:
         return old
+    known = old.writer
+    if old.instances and not seen.is_from_writer:
+        if known is not None and seen.server_id == known.id and seen.refuses_writes:
+            known = None  # it says itself that it takes no more writes; whom it names instead is hearsay
+        writer_id = known.id if known is not None else None
+        instances = tuple(replace(i, role=Role.WRITER if i.id == writer_id else Role.READER) for i in instances)
+        if known is not None and all(i.id != writer_id for i in instances):
+            instances += (known,)
     instances = tuple(sorted(instances, key=lambda i: i.id))
     changed = {(i.id, i.address, i.role) for i in instances} != {(i.id, i.address, i.role) for i in old.instances}
     return Topology(instances, old.generation + changed)

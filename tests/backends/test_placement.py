@@ -1,0 +1,165 @@
+"""Placement: which instance a connection is on, and what happens when there is none."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, OperationalError, ProgrammingError, connections
+
+from django_aurora_routing import FailoverFailedError
+from django_aurora_routing.lab import LocalCluster
+
+from .conftest import Aliases
+
+
+def server_of(alias: str) -> str:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT @@aurora_server_id")
+        return str(cursor.fetchone()[0])
+
+
+def wait_until_on(alias: str, ids: set[str], seconds: float = 15.0) -> str:
+    """Use the alias until it is on one of the instances; the monitors move it, in their own time."""
+    deadline = time.monotonic() + seconds
+    while (server := server_of(alias)) not in ids and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return server
+
+
+def test_a_writer_alias_is_on_the_writer_and_a_reader_alias_on_a_reader(
+    cluster: LocalCluster, aliases: Aliases
+) -> None:
+    writer, reader = aliases.add("w"), aliases.add("r", read_only=True)
+    assert server_of(writer) == cluster.writer.id
+    assert server_of(reader) in {instance.id for instance in cluster.readers}
+
+
+def test_round_robin_takes_all_readers_in_turn(cluster: LocalCluster, aliases: Aliases) -> None:
+    reader = aliases.add("r", read_only=True, reader_host_selector_strategy="round_robin")
+    seen = []
+    for _ in range(4):
+        seen.append(server_of(reader))
+        connections[reader].close()
+    assert sorted(seen[:2]) == sorted(instance.id for instance in cluster.readers)
+    assert seen[:2] == seen[2:]
+
+
+def test_a_reader_alias_holds_no_connection_to_the_writer(cluster: LocalCluster, aliases: Aliases) -> None:
+    reader = aliases.add("r", read_only=True)
+    server_of(reader)
+    count = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s"
+    deadline = time.monotonic() + 5
+    while (held := cluster.writer.query(count, [cluster.user])[0][0]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert held == 0
+
+
+def test_a_reader_alias_falls_back_to_the_writer_writes_nothing_there_and_comes_back(
+    cluster: LocalCluster, aliases: Aliases, table: str
+) -> None:
+    reader = aliases.add("r", read_only=True)
+    server_of(reader)
+    readers = cluster.readers
+    for instance in readers:
+        instance.kill()
+    assert server_of(reader) == cluster.writer.id
+    with pytest.raises(OperationalError) as refused, connections[reader].cursor() as cursor:
+        cursor.execute("INSERT INTO t VALUES (1, 'a')")
+    assert refused.value.args[0] == 1792
+    readers[0].revive()
+    assert wait_until_on(reader, {readers[0].id}) == readers[0].id
+
+
+def test_the_role_is_asked_of_the_server_not_of_an_old_topology(cluster: LocalCluster, aliases: Aliases) -> None:
+    writer = aliases.add("w", topology_refresh_ms=3_600_000)
+    server_of(writer)
+    connections[writer].close()
+    old = cluster.writer.id
+    cluster.promote()
+    assert cluster.writer.id != old
+    assert server_of(writer) == cluster.writer.id
+
+
+def test_without_plugins_host_is_all_there_is(cluster: LocalCluster, aliases: Aliases) -> None:
+    reader = cluster.readers[0]
+    plain = aliases.add("p", host=reader.host, plugins="")
+    assert server_of(plain) == reader.id
+    assert connections[plain]._search is None
+
+
+def test_a_host_that_does_not_tell_its_instances_needs_the_pattern(aliases: Aliases) -> None:
+    alias = aliases.add("w", cluster_instance_host_pattern=..., cluster_id="no-pattern")
+    with pytest.raises(ImproperlyConfigured, match="cluster_instance_host_pattern"):
+        connections[alias].connect()
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_name(aliases: Aliases) -> None:
+    alias = aliases.add("w", plugns="failover")
+    with pytest.raises(ImproperlyConfigured, match=r"DATABASES\['w'\].*\n.*OPTIONS\['plugns'\].*'plugins'"):
+        connections[alias].connect()
+
+
+@pytest.mark.parametrize("plugins", [None, ""])
+def test_a_wrong_password_says_so_at_once_and_tells_no_password(
+    aliases: Aliases, plugins: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    alias = aliases.add("w", PASSWORD="sesame-open", plugins=plugins, cluster_id="wrong-password")
+    began = time.monotonic()
+    with pytest.raises(OperationalError) as refused:
+        connections[alias].ensure_connection()
+    assert refused.value.args[0] == 1045
+    assert time.monotonic() - began < 5
+    assert "sesame-open" not in str(refused.value) + caplog.text + repr(connections[alias]._search)
+
+
+def test_an_unreachable_host_is_named_at_once(aliases: Aliases) -> None:
+    alias = aliases.add("w", host="127.0.0.99", cluster_id="nobody")
+    with pytest.raises(OperationalError, match=r"127\.0\.0\.99"):
+        connections[alias].ensure_connection()
+
+
+def test_a_silent_host_is_given_up_within_the_connect_timeout(cluster: LocalCluster, aliases: Aliases) -> None:
+    reader = cluster.readers[0]
+    reader.freeze()
+    for name, options in (("w", {}), ("p", {"plugins": ""})):
+        alias = aliases.add(name, host=reader.host, connect_timeout=1, cluster_id=f"silent-{name}", **options)
+        began = time.monotonic()
+        with pytest.raises(OperationalError):
+            connections[alias].ensure_connection()
+        assert time.monotonic() - began < 5
+
+
+def test_no_writer_at_all_ends_in_an_error_that_says_what_was_tried(cluster: LocalCluster, aliases: Aliases) -> None:
+    alias = aliases.add("w", failover_timeout_sec=2)
+    server_of(alias)
+    connections[alias].close()
+    for instance in cluster.instances:
+        instance.kill()
+    began = time.monotonic()
+    with pytest.raises(FailoverFailedError) as failed:
+        connections[alias].ensure_connection()
+    assert time.monotonic() - began < 10
+    message = str(failed.value)
+    assert "no writer could be reached" in message
+    assert f"{cluster.host_pattern.replace('?', '11')}:{cluster.port}" in message
+    assert cluster.password not in message
+
+
+def test_every_other_error_is_what_djangos_own_backend_raises(aliases: Aliases, table: str) -> None:
+    connection = connections[aliases.add("w")]
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO t VALUES (1, 'a')")
+        with pytest.raises(IntegrityError) as duplicate:
+            cursor.execute("INSERT INTO t VALUES (1, 'b')")
+        assert duplicate.value.args[0] == 1062
+        with pytest.raises(ProgrammingError) as syntax:
+            cursor.execute("SELEKT 1")
+        assert syntax.value.args[0] == 1064
+        with pytest.raises(ProgrammingError):
+            cursor.execute("SELECT %s", [1, 2])
+        cursor.execute("SELECT v FROM t")
+        assert cursor.fetchall() == (("a",),)

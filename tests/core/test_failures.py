@@ -1,0 +1,41 @@
+"""Failures: every code that means a lost connection, and those that do not."""
+
+import pytest
+
+from django_aurora_routing.core.failures import ErrorFacts, Failure, classify_mysql
+
+
+@pytest.mark.parametrize(
+    ("errno", "message", "failure"),
+    [
+        *((errno, "", Failure.LOST) for errno in (2006, 2013, 2026, 2027, 2055, 1053, 1927, 4031, 1152, 1158, 1161)),
+        (-1, "MySQL Connection not available", Failure.NEVER_SENT),
+        (1290, "The MariaDB server is running with the --read-only option so it cannot execute", Failure.READ_ONLY),
+        (1290, "The MySQL server is running with the --super-read-only option so it cannot", Failure.READ_ONLY),
+        (1290, "The MySQL server is running with the --secure-file-priv option", Failure.STATEMENT),
+        (1792, "Cannot execute statement in a READ ONLY transaction", Failure.READ_ONLY),
+        (1836, "Running in read-only mode", Failure.READ_ONLY),
+        *((errno, "", Failure.STATEMENT) for errno in (1062, 1064, 1205, 1213, 1317, 3024, 1969)),
+        (None, "no number", Failure.STATEMENT),
+    ],
+)
+def test_a_number_says_what_became_of_the_connection(errno: int, message: str, failure: Failure) -> None:
+    assert classify_mysql(ErrorFacts(errno, message)) is failure
+
+
+@pytest.mark.parametrize(
+    ("errno", "failure"),
+    [
+        *((errno, Failure.UNREACHABLE) for errno in (2002, 2003, 2005, 2006, 2013, 2055, 1053, -1)),
+        *((errno, Failure.BUSY) for errno in (1040, 1203)),
+        *((errno, Failure.REFUSED) for errno in (1045, 1044, 1049, 2026, 2059)),
+        (1064, Failure.STATEMENT),
+    ],
+)
+def test_the_same_number_may_mean_something_else_while_connecting(errno: int, failure: Failure) -> None:
+    assert classify_mysql(ErrorFacts(errno, ""), connecting=True) is failure
+
+
+def test_a_timeout_of_the_client_leaves_the_stream_in_an_unknown_place() -> None:
+    assert classify_mysql(ErrorFacts(3024, "", timed_out=True)) is Failure.LOST
+    assert classify_mysql(ErrorFacts(3024, "Query execution was interrupted")) is Failure.STATEMENT

@@ -1,0 +1,103 @@
+"""Options: the AWS wrapper's names with their meaning, and every mistake named."""
+
+import pytest
+
+from django_aurora_routing.core.option_table import DEFAULT_PLUGINS
+from django_aurora_routing.core.options import FailoverMode, Options, ParsedOptions, Problem, parse_options
+
+DRIVER = {"ssl_ca", "charset", "connection_timeout", "autocommit", "read_timeout", "use_pure"}
+
+
+def parse(host: str = "db.example.com", **raw: object) -> ParsedOptions:
+    return parse_options(raw, driver_names=DRIVER, host=host)
+
+
+def fatal(parsed: ParsedOptions) -> list[Problem]:
+    return [problem for problem in parsed.problems if problem.fatal]
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    parsed = parse()
+    assert (parsed.options, dict(parsed.driver), parsed.problems) == (Options(), {}, ())
+    assert parsed.options.plugins == DEFAULT_PLUGINS
+    assert parsed.options.uses_failover
+    assert parsed.options.uses_host_monitoring
+
+
+def test_the_settings_of_the_wrappers_documentation_work() -> None:
+    parsed = parse(plugins="failover,host_monitoring_v2", connect_timeout=10, autocommit=True)
+    assert parsed.problems == ()
+    assert dict(parsed.driver) == {"autocommit": True}
+    reader = parse(plugins="read_write_splitting,failover", read_only=True, reader_host_selector_strategy="round_robin")
+    assert reader.problems == ()
+    assert (reader.options.read_only, reader.options.failover_mode) == (True, FailoverMode.READER_OR_WRITER)
+
+
+@pytest.mark.parametrize(
+    ("given", "attribute", "expected"),
+    [
+        ({"topology_refresh_ms": 1500}, "topology_refresh", 1.5),
+        ({"topology_refresh_ms": "1500"}, "topology_refresh", 1.5),
+        ({"failover_timeout_sec": 20}, "failover_timeout", 20.0),
+        ({"connection_timeout": 3}, "connect_timeout", 3.0),
+        ({"failover_mode": "strict-reader"}, "failover_mode", FailoverMode.STRICT_READER),
+        ({"failover_mode": "STRICT_WRITER"}, "failover_mode", FailoverMode.STRICT_WRITER),
+        ({"read_only": "true"}, "read_only", True),
+        ({"enable_failover": False}, "uses_failover", False),
+        ({"plugins": ""}, "uses_topology", False),
+        ({"plugins": "", "read_only": True}, "uses_topology", True),
+        ({"plugins": "failover"}, "uses_host_monitoring", True),
+        ({"plugins": "failover", "failure_detection_enabled": False}, "uses_host_monitoring", False),
+        ({"failure_detection_count": "4"}, "detection_count", 4),
+    ],
+)
+def test_a_value_is_read_in_our_units(given: dict[str, object], attribute: str, expected: object) -> None:
+    parsed = parse(**given)
+    assert fatal(parsed) == []
+    assert getattr(parsed.options, attribute) == expected
+
+
+def test_a_reader_endpoint_means_readers() -> None:
+    options = parse("shop.cluster-ro-abc.eu-west-1.rds.amazonaws.com").options
+    assert options.failover_mode is FailoverMode.READER_OR_WRITER
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "words"),
+    [
+        ({"plugns": "failover"}, "OPTIONS['plugns']", "Did you mean 'plugins'?"),
+        ({"ssl_cA": "x"}, "OPTIONS['ssl_cA']", "Did you mean 'ssl_ca'?"),
+        ({"qqqqq": 1}, "OPTIONS['qqqqq']", "is not an option"),
+        ({"plugins": "failover,iamm"}, "OPTIONS['plugins']", "Did you mean 'iam'?"),
+        ({"plugins": "iam"}, "OPTIONS['plugins']", "is not available in this version"),
+        ({"failover_mode": "strict-writter"}, "OPTIONS['failover_mode']", "Did you mean 'strict_writer'?"),
+        ({"failover_timeout_sec": "soon"}, "OPTIONS['failover_timeout_sec']", "a number of seconds"),
+        ({"failover_timeout_sec": 0}, "OPTIONS['failover_timeout_sec']", "greater than 0"),
+        ({"topology_refresh_ms": True}, "OPTIONS['topology_refresh_ms']", "a number of milliseconds"),
+        ({"topology_refresh_ms": "nan"}, "OPTIONS['topology_refresh_ms']", "a number of milliseconds"),
+        ({"read_only": "yes"}, "OPTIONS['read_only']", "True or False"),
+        ({"read_only": True, "failover_mode": "strict_writer"}, "OPTIONS['failover_mode']", "contradicts"),
+        ({"cluster_instance_host_pattern": "abc"}, "OPTIONS['cluster_instance_host_pattern']", "exactly one '?'"),
+        ({"reader_host_selector_strategy": "rnd"}, "OPTIONS['reader_host_selector_strategy']", "random, round_robin"),
+        ({"reader_host_selector_strategy": "least_connections"}, "OPTIONS['reader_host_selector_strategy']", "not avail"),
+        ({"monitoring-conect_timeout": 1}, "OPTIONS['monitoring-conect_timeout']", "connection_timeout"),
+    ],
+)
+def test_a_mistake_is_named_with_what_to_write(given: dict[str, object], setting: str, words: str) -> None:
+    problems = fatal(parse(**given))
+    assert [problem.setting for problem in problems] == [setting]
+    assert words in str(problems[0])
+
+
+def test_a_name_without_effect_is_said_to_be_without_effect() -> None:
+    (problem,) = parse(bg_id="1").problems
+    assert not problem.fatal
+    assert "no effect" in problem.message
+
+
+def test_prefixed_options_go_to_the_monitors_and_are_kept_out_of_reprs() -> None:
+    parsed = parse(**{"topology-monitoring-ssl_ca": "a.pem", "monitoring-read_timeout": 2})
+    assert dict(parsed.options.topology_monitor_params) == {"ssl_ca": "a.pem"}
+    assert dict(parsed.options.host_monitor_params) == {"read_timeout": 2}
+    assert dict(parsed.driver) == {}
+    assert "a.pem" not in repr(parsed)

@@ -1,0 +1,76 @@
+"""Topology: whose word counts about who writes."""
+
+import pytest
+
+from django_aurora_routing.core.endpoints import Address
+from django_aurora_routing.core.topology import NOTHING_KNOWN, Instance, Observation, Role, Topology, updated_topology
+
+
+def instance(name: str, role: Role = Role.READER, **facts: float) -> Instance:
+    return Instance(name, Address(f"127.0.0.{name}"), role, **facts)
+
+
+def seen(by: str, writer: str | None, *, refuses: bool, names: str = "11 12 13") -> Observation:
+    rows = (instance(n, Role.WRITER if n == writer else Role.READER) for n in names.split())
+    return Observation(by, refuses, tuple(rows))
+
+
+def after(*observations: Observation) -> Topology:
+    topology = NOTHING_KNOWN
+    for observation in observations:
+        topology = updated_topology(topology, observation)
+    return topology
+
+
+FIRST = seen("11", "11", refuses=False)
+
+
+@pytest.mark.parametrize(
+    ("observation", "writer"),
+    [
+        pytest.param(seen("12", "12", refuses=False), "12", id="the new writer's own word"),
+        pytest.param(seen("12", "11", refuses=True), "11", id="a reader that agrees"),
+        pytest.param(seen("13", "12", refuses=True), "11", id="a reader's word about another"),
+        pytest.param(seen("12", "12", refuses=True), "11", id="one that calls itself the writer but takes no writes"),
+        pytest.param(seen("12", None, refuses=True), "11", id="a reader that knows no writer"),
+        pytest.param(seen("11", "12", refuses=True), None, id="the old writer says that it is none any more"),
+        pytest.param(seen("13", "13", refuses=True, names="13"), "11", id="a reader that sees itself alone"),
+    ],
+)
+def test_the_writer_changes_by_the_new_writers_own_word_only(observation: Observation, writer: str | None) -> None:
+    topology = after(FIRST, observation)
+    assert (topology.writer.id if topology.writer else None) == writer
+
+
+def test_before_any_writer_is_known_a_reader_is_believed() -> None:
+    topology = after(seen("12", "11", refuses=True))
+    assert topology.writer is not None
+    assert topology.writer.id == "11"
+
+
+def test_after_a_demotion_hearsay_makes_no_writer() -> None:
+    demoted = seen("11", "12", refuses=True)
+    assert after(FIRST, demoted, seen("13", "11", refuses=True)).writer is None
+    confirmed = after(FIRST, demoted, seen("12", "12", refuses=False)).writer
+    assert confirmed is not None
+    assert confirmed.id == "12"
+
+
+def test_the_generation_rises_with_roles_and_membership_only() -> None:
+    one = after(FIRST)
+    loaded = Observation("11", False, tuple(instance(i.id, i.role, cpu=50.0, lag=1.0) for i in FIRST.instances))
+    same = updated_topology(one, loaded)
+    assert same.generation == one.generation
+    assert same.instances[0].cpu == 50.0
+    assert updated_topology(one, seen("12", "12", refuses=False)).generation == one.generation + 1
+    assert updated_topology(one, seen("11", "11", refuses=False, names="11 12")).generation == one.generation + 1
+
+
+def test_an_empty_answer_changes_nothing() -> None:
+    one = after(FIRST)
+    assert updated_topology(one, Observation("", True, ())) is one
+
+
+def test_a_topology_reads_well() -> None:
+    assert str(after(seen("11", "11", refuses=False, names="11"))) == "11 (writer, 127.0.0.11:3306)"
+    assert str(NOTHING_KNOWN) == "no instance known"
