@@ -14,7 +14,8 @@ from typing import Any, TypeVar, cast
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from . import configs, context, dynamic
+from . import configs, dynamic
+from .context import current, framed, remove, restore
 from .decorated import decorated
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,6 +42,8 @@ class in_database:
     for anything else.
     """
 
+    __slots__ = ("_settings", "database", "read", "unique_db_id", "write")
+
     database: str
     unique_db_id: str  # of a configuration only
 
@@ -62,22 +65,26 @@ class in_database:
             )
         self.read = read
         self.write = write
-        self.reads_from = self.database if read else None
-        self.writes_to = self.database if write else None
 
     def __repr__(self) -> str:
         return f"in_database({self.database!r}, read={self.read}, write={self.write})"
 
     def __enter__(self) -> in_database:
-        self.hold()
-        context.restore(context.framed(self, context.current()))
+        if self._settings is not None:
+            self.hold()
+        restore(framed(self, current()))
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        context.remove(self)
-        self.let_go()
+        frame = current()
+        if frame is not None and frame[3] is self:  # nearly always, so without a call
+            restore(frame[2])
+        else:
+            remove(self)
+        if self._settings is not None:
+            self.let_go()
 
     async def __aenter__(self) -> in_database:
         return self.__enter__()
@@ -85,7 +92,7 @@ class in_database:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        context.remove(self)
+        remove(self)
         await self.alet_go()
 
     def __call__(self, function: F) -> F:

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.utils import DEFAULT_DB_ALIAS, ConnectionHandler
+from django.db import DEFAULT_DB_ALIAS, connections
 
 Settings = dict[str, Any]
 
@@ -19,6 +19,8 @@ PREFIX = "dyn_"
 # Aliases appear in logs and errors. With a key that lives as long as the process, nobody can test guesses of
 # the password against one.
 _KEY = os.urandom(32)
+
+_TOLD_BY_REPR = {str, bytes, int, float, bool, type(None)}
 
 
 def completed(config: Mapping[str, Any]) -> Settings:
@@ -29,9 +31,9 @@ def completed(config: Mapping[str, Any]) -> Settings:
     """
     if not config.get("ENGINE"):
         raise ImproperlyConfigured("The configuration given to in_database() has no 'ENGINE'.")
-    settings: Settings = copied(config)
-    # configure_settings() works in place, and only on a whole DATABASES.
-    ConnectionHandler().configure_settings({DEFAULT_DB_ALIAS: settings})
+    settings: Settings = copied(dict(config))
+    # This works in place, on a whole DATABASES, and changes nothing in the handler.
+    connections.configure_settings({DEFAULT_DB_ALIAS: settings})
     # A block, not a request, is what opens and closes a dynamic database.
     settings["ATOMIC_REQUESTS"] = False
     return settings
@@ -39,7 +41,7 @@ def completed(config: Mapping[str, Any]) -> Settings:
 
 def copied(value: Any) -> Any:
     """`value` with its containers copied at every depth; what they hold is shared, as SSL contexts have no copy."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: copied(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         items = [copied(item) for item in value]
@@ -54,14 +56,17 @@ def alias_of(settings: Settings) -> str:
 
 
 def _canonical(value: Any) -> str:
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind in _TOLD_BY_REPR:
+        return repr(value)
+    if isinstance(value, dict):
         return "{" + ",".join(sorted(f"{_canonical(k)}:{_canonical(v)}" for k, v in value.items())) + "}"
-    name = type(value).__qualname__
+    name = kind.__qualname__
     if isinstance(value, (list, tuple)):
         return f"{name}[" + ",".join(map(_canonical, value)) + "]"
     if isinstance(value, (set, frozenset)):
         return f"{name}[" + ",".join(sorted(map(_canonical, value))) + "]"
-    if value is None or isinstance(value, (str, bytes, int, float, PurePath, enum.Enum)):
+    if isinstance(value, (str, bytes, int, float, PurePath, enum.Enum)):
         return f"{name}:{value!r}"
     # Callables, SSL contexts, adapters: equal when they are the same. An id is taken again only after all
     # that holds the object is gone, and a connection made with these settings holds it.

@@ -17,8 +17,8 @@ class Block(Protocol):
     """Who owns a frame: the database it is about, and what of it the block routes there."""
 
     database: str
-    reads_from: str | None
-    writes_to: str | None
+    read: bool
+    write: bool
 
 
 # (reads go to, writes go to, the frame around this one, its owner)
@@ -32,9 +32,10 @@ restore = _innermost.set
 
 def framed(block: Block, outer: Frame | None) -> Frame:
     """The frame of `block` inside `outer`, whose opinions hold wherever the block has none."""
+    database = block.database
     if outer is None:
-        return (block.reads_from, block.writes_to, None, block)
-    return (block.reads_from or outer[0], block.writes_to or outer[1], outer, block)
+        return (database if block.read else None, database if block.write else None, None, block)
+    return (database if block.read else outer[0], database if block.write else outer[1], outer, block)
 
 
 def remove(block: Block) -> None:

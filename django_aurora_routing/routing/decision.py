@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from . import context, dynamic
@@ -24,7 +27,7 @@ def cluster_for(home: str, instance: Model | None) -> Cluster | None:
     if instance is not None and instance._state.db:
         return known.by_alias.get(instance._state.db)
     cluster = known.by_name.get(home)
-    if cluster is None and known.declared and known.by_name:
+    if cluster is None and known.by_name and known.declared:
         raise ImproperlyConfigured(f"{SETTING} has no cluster {home!r}, which a ReadWriteRouter is for.")
     return cluster
 
@@ -40,8 +43,26 @@ def must_read_from_writer(cluster: Cluster, instance: Model | None) -> bool:
 
 def is_in_transaction(alias: str) -> bool:
     """Whether this thread has a transaction open on the alias, by `atomic()` or with autocommit off."""
-    connection = connections[alias]
+    connection = _connection_of_this_thread(alias)
     return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
+
+
+_handler: Any = connections  # for what its type does not tell
+
+
+def _connection_of_this_thread(alias: str) -> BaseDatabaseWrapper:
+    """`connections[alias]`.
+
+    Asked on every read, it would be most of what routing costs: asgiref's Local finds out whether an event loop is
+    running by an exception. Outside of loops it keeps a plain threading.local, which is read here without asking.
+    """
+    if asyncio._get_running_loop() is None:
+        storage = getattr(_handler._connections, "_storage", None)
+        if isinstance(storage, threading.local):
+            wrapper: BaseDatabaseWrapper | None = getattr(storage, alias, None)
+            if wrapper is not None:
+                return wrapper
+    return connections[alias]
 
 
 def any_of(readers: tuple[str, ...]) -> str:

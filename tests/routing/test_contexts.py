@@ -349,7 +349,7 @@ def test_trap_15_later_routers_are_asked_outside_blocks(settings: Any) -> None:
 def test_trap_20_an_alias_that_does_not_exist_is_refused_at_once() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"'extrenal'.*Did you mean 'external'\?.*'reader1'"):
         in_database("extrenal")
-    with pytest.raises(ImproperlyConfigured, match="no such database. DATABASES has"):
+    with pytest.raises(ImproperlyConfigured, match=r"no such database\. DATABASES has"):
         in_database("")
 
 
