@@ -46,7 +46,7 @@ docs: $(STAMPS)/docs
 
 # The lab knows best which server it can use; the packages are installed only when it finds none.
 servers: $(STAMPS)/base
-	@$(RUN) scripts/find_server.py || { scripts/install-server && $(RUN) scripts/find_server.py; }
+	@$(RUN) scripts/find_server.py 2>/dev/null || { scripts/install-server && $(RUN) scripts/find_server.py; }
 
 # One stamp an extra of setup.cfg. A change there makes the environment anew, so it never holds what is not declared.
 $(STAMPS)/base: setup.cfg pyproject.toml
