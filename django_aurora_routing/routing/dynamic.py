@@ -201,6 +201,8 @@ def _close(database: _Database, leases: list[_Lease]) -> None:
         wrapper = lease.wrapper
         if wrapper is not None:
             _close_wrapper(wrapper)
+            if database.settings["OPTIONS"].get("pool") and database.alias not in _databases:
+                _close_pool(wrapper)
         lease.closing = False
     if database.alias not in _databases:
         RAN_DB_VERSION_CHECK.discard(database.alias)
@@ -224,6 +226,14 @@ def _close_wrapper(wrapper: BaseDatabaseWrapper) -> None:
         wrapper.connection = None
     finally:
         wrapper.dec_thread_sharing()
+
+
+def _close_pool(wrapper: Any) -> None:
+    """Close the pool that Django's PostgreSQL backend keeps for the alias (from 5.1 on)."""
+    try:
+        wrapper.close_pool()
+    except Exception:
+        logger.warning("Could not close the pool of %s", wrapper.alias, exc_info=True)
 
 
 def _tidy_thread(*, between_requests: bool = False) -> None:

@@ -31,6 +31,7 @@ from django_aurora_routing.routing import DatabaseNotActive, configs, dynamic, i
 
 from .conftest import Config, make_tables, names
 from .models import Author
+from .pooled import base as pooled
 
 pytestmark = pytest.mark.usefixtures("databases")
 
@@ -435,6 +436,15 @@ def test_conn_max_age_keeps_the_connection_for_the_next_block(make_config: MakeC
     finally:
         with in_database({**make_config("other")}):
             pass
+
+
+def test_a_pool_is_closed_with_its_database(make_config: MakeConfig) -> None:
+    config = {**make_config(), "ENGINE": "tests.routing.pooled", "OPTIONS": {"pool": True}}
+    for _ in range(2):
+        with in_database(config) as block:
+            assert names() == ["tenant"]
+            assert pooled.DatabaseWrapper.pools == {block.database}
+        assert pooled.DatabaseWrapper.pools == set()
 
 
 def test_between_requests_a_connection_in_use_ages_as_any_other(make_config: MakeConfig) -> None:
