@@ -62,7 +62,7 @@ class Conductor:
             self._all.cover(instance)
 
     def thaw(self, instance_id: str) -> None:
-        """Let a frozen instance go on; one that was fenced meanwhile starts anew."""
+        """Let a frozen instance go on; one that was fenced meanwhile is started again, as a reader."""
         with self._lock:
             instance = self._get(instance_id, "frozen")
             if instance.server.pid is None:
@@ -76,16 +76,16 @@ class Conductor:
                 self._follow_all(instance)
             elif writer is not None and writer.state == "running" and not self._all.rejoin(instance, writer):
                 self._all.take_down(instance)
-                self._all.rebuild(instance, writer)
+                self._all.build(instance, writer)
             self._all.wait_for_readers()
             self._all.settle()
 
     def revive(self, instance_id: str) -> None:
-        """Start a dead instance: the cluster's writer on its own data, any other rebuilt from the writer."""
+        """Start a dead instance: as the writer if it still is, else as a reader."""
         with self._lock:
             instance = self._get(instance_id, "dead")
             if instance is not self._all.writer:
-                self._all.rebuild(instance, self._writer("running"))
+                self._all.bring_back(instance, self._writer("running"))
                 return
             self._all.start_server(instance, fresh=False)
             instance.server.wait_ready()
@@ -149,7 +149,7 @@ class Conductor:
             check_addresses([self.settings.host(instance_id)])
             instance = self._all.add(instance_id)
             try:
-                self._all.rebuild(instance, writer)
+                self._all.build(instance, writer)
             except BaseException:
                 self._all.remove(instance)
                 raise

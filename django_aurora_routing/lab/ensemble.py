@@ -162,13 +162,28 @@ class Ensemble:
         self.loop.run(instance.gate.reset_links)
         self.cover(instance)
 
-    def rebuild(self, instance: Instance, writer: Instance) -> None:
-        """Bring the instance back as a reader with nothing but what the writer's binary log says.
+    def bring_back(self, instance: Instance, writer: Instance) -> None:
+        """Start a dead instance as a reader on the data it had; anew where the writer never had all of that."""
+        server = instance.server
+        self.start_server(instance, fresh=False)
+        server.wait_ready()
+        if replication.contains(writer.server, replication.written(server)):
+            replication.demote(server)
+            self._join(instance, writer)
+        else:
+            server.kill()
+            self.build(instance, writer)
+
+    def build(self, instance: Instance, writer: Instance) -> None:
+        """Start the instance as a reader with nothing but what the writer's binary log says.
 
         The log reaches back to the cluster's start, so no copy of the writer's files is needed.
         """
         self.start_server(instance, fresh=True)
         instance.server.wait_ready()
+        self._join(instance, writer)
+
+    def _join(self, instance: Instance, writer: Instance) -> None:
         instance.replication_delay = 0
         self.follow(instance, writer)
         replication.wait_applied(instance.server, replication.written(writer.server))
@@ -180,16 +195,11 @@ class Ensemble:
 
     def rejoin(self, reader: Instance, writer: Instance) -> bool:
         """Let a thawed reader follow today's writer; return False where it has what that one never had."""
+        reader.server.sql("STOP SLAVE IO_THREAD")
+        if not replication.contains(writer.server, replication.received(reader.server)):
+            return False
         self.follow(reader, writer)
-        deadline = time.monotonic() + REJOIN_SECONDS
-        while time.monotonic() < deadline:
-            status = reader.server.sql("SHOW SLAVE STATUS")[0]
-            if status["Slave_IO_Running"] == "Yes" and status["Slave_SQL_Running"] == "Yes":
-                return True
-            if status["Last_IO_Errno"] == replication.DIVERGED or status["Last_SQL_Errno"]:
-                break
-            time.sleep(0.01)
-        return False
+        return True
 
     def follow(self, reader: Instance, writer: Instance) -> None:
         password, delay = self._accounts.replica_password, reader.replication_delay

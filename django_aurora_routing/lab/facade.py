@@ -11,13 +11,14 @@ import struct
 import time
 from collections.abc import Callable
 
-from .framing import ClientStream, without_compression_and_tls
+from .framing import ClientStream, error_packet, insists_on_compression, without_compression_and_tls
 from .loop import READ, WRITE, Loop
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024
 BACKLOG = 4096
+_NO_COMPRESSION = error_packet(2, 1235, "42000", "The lab cannot read a compressed stream; connect without compression")
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -139,6 +140,7 @@ class Link:
         "_due",
         "_gate",
         "_greeted",
+        "_introduced",
         "_is_closed",
         "_loop",
         "_server",
@@ -158,7 +160,7 @@ class Link:
         self._client_events = self._server_events = 0
         self._stream = ClientStream(gate.rewrite) if gate.rewrite is not None else None
         self._to_client = self._to_server = b""
-        self._greeted = self._is_closed = False
+        self._greeted = self._introduced = self._is_closed = False
         self._delayed = 0
         self._due = 0.0
         gate.links.add(self)
@@ -222,6 +224,11 @@ class Link:
             self.close()
             return
         if self._stream is not None:
+            if not self._introduced:
+                self._introduced = True
+                if insists_on_compression(data):
+                    self._turn_away()
+                    return
             data = self._stream.feed(data)
         if self._to_server or self._gate.is_dark:  # only after a delay; else nothing is read meanwhile
             self._to_server += data
@@ -238,6 +245,11 @@ class Link:
         if sent < len(data):
             self._to_server = data[sent:]
             self._watch()
+
+    def _turn_away(self) -> None:
+        with contextlib.suppress(OSError):
+            self._client.send(_NO_COMPRESSION)
+        self.close()
 
     def _on_server(self, events: int) -> None:
         if events & WRITE:

@@ -101,3 +101,13 @@ def without_compression_and_tls(greeting: bytes) -> bytes:
     changed[capabilities + 1] &= ~_CLIENT_SSL_HIGH_BYTE & 0xFF
     changed[capabilities + 6] &= ~_CLIENT_ZSTD_TOP_BYTE & 0xFF
     return bytes(changed)
+
+
+def insists_on_compression(introduction: bytes) -> bool:
+    """Whether the client's first packet asks for compression, though the greeting offered none."""
+    return len(introduction) > _HEADER and bool(introduction[_HEADER] & _CLIENT_COMPRESS)
+
+
+def error_packet(sequence: int, code: int, state: str, message: str) -> bytes:
+    payload = b"\xff" + code.to_bytes(2, "little") + b"#" + state.encode() + message.encode()
+    return len(payload).to_bytes(3, "little") + bytes([sequence]) + payload

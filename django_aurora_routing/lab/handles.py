@@ -89,7 +89,7 @@ class Instance:
         self._do("thaw")
 
     def revive(self) -> None:
-        """Start a dead instance: as the writer if it still is, else as a reader rebuilt from the writer."""
+        """Start a dead instance: as the writer if it still is, else as a reader that has what the writer has."""
         self._do("revive")
 
     def refuse(self) -> None:

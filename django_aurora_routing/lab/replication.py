@@ -24,8 +24,6 @@ OPTIONS = (
     "--rpl-semi-sync-slave-kill-conn-timeout=1",
 )
 CATCH_UP_SECONDS = 60
-# The replica asks for what the writer does not have.
-DIVERGED = 1236
 
 
 def follow(server: Server, writer: Server, *, password: str, delay: int = 0) -> None:
@@ -45,7 +43,7 @@ def stop_following(server: Server) -> None:
 
 
 def demote(server: Server) -> None:
-    """Let a former writer, which is read-only already, follow from the end of its own binary log."""
+    """Let a server that is read-only, a former writer it may be, follow from the end of its own binary log."""
     server.sql("SET GLOBAL rpl_semi_sync_master_enabled = OFF")
     server.sql("SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos")
 
@@ -61,6 +59,18 @@ def received(server: Server) -> str:
     position = str(status[0]["Gtid_IO_Pos"]) if status else ""
     applied = str(server.value("@@gtid_slave_pos"))
     return position if sequence(position) > sequence(applied) else applied
+
+
+def contains(server: Server, position: str) -> bool:
+    """Whether the transaction at `position`, the end of another server's history, is in this server's log.
+
+    Each server id numbers its transactions upwards and a history is only ever cut at its end, so a log that has a
+    later number of an id has all its earlier ones.
+    """
+    state = [gtid.split("-") for gtid in str(server.value("@@gtid_binlog_state")).split(",") if gtid]
+    latest = {(domain, server_id): int(number) for domain, server_id, number in state}
+    wanted = [gtid.split("-") for gtid in position.split(",") if gtid]
+    return all(latest.get((domain, server_id), -1) >= int(number) for domain, server_id, number in wanted)
 
 
 def sequence(position: str) -> int:

@@ -37,7 +37,7 @@ _TEXT = rb"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`|/\*.*?\*/|--(?=\s
 _QUESTION = re.compile(b"|".join((_VARIABLE, _TABLE, _TEXT)), re.IGNORECASE | re.DOTALL)
 
 _SHOW = re.compile(
-    rb"\s*(?:/\*.*?\*/\s*)*SHOW\s+(?:(?:GLOBAL|SESSION|LOCAL)\s+)?VARIABLES\s+(?P<filter>LIKE\b.+|WHERE\b.+?)\s*;?\s*",
+    rb"\s*(?:/\*.*?\*/\s*)*SHOW\s+(?:(?:GLOBAL|SESSION|LOCAL)\s+)?VARIABLES\s+(?P<filter>(?:LIKE|WHERE)\b.+?)\s*;?\s*",
     re.IGNORECASE | re.DOTALL,
 )
 _LIKE = re.compile(rb"LIKE\b", re.IGNORECASE)

@@ -1,0 +1,197 @@
+"""What the lab's instances and endpoints tell a client that believes it talks to Aurora MySQL."""
+
+import datetime
+import itertools
+
+import mysql.connector
+import pytest
+
+from django_aurora_routing.lab import LocalCluster, LocalServer
+from django_aurora_routing.lab.rewriting import AURORA_VERSION
+from tests.lab.clients import ask, connected, hang_up, who_answers
+from tests.lab.clients import connect as open_connection
+
+pytestmark = pytest.mark.lab
+
+
+def test_an_instance_says_who_it_is(cluster: LocalCluster) -> None:
+    for instance in cluster.instances:
+        with connected(cluster, instance.host) as connection:
+            answer = ask(connection, "SELECT @@aurora_version, @@aurora_server_id, @@innodb_read_only")
+
+        assert answer == [(AURORA_VERSION, instance.id, int(instance.role == "reader"))]
+
+
+def test_the_columns_are_named_as_aurora_names_them(cluster: LocalCluster) -> None:
+    with connected(cluster, cluster.writer.host) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT @@aurora_version, @@aurora_server_id, @@innodb_read_only")
+        cursor.fetchall()
+        names = cursor.column_names
+        cursor.close()
+
+    assert names == ("@@aurora_version", "@@aurora_server_id", "@@innodb_read_only")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("SHOW VARIABLES LIKE 'aurora_version'", [("aurora_version", AURORA_VERSION)]),
+        ("SHOW GLOBAL VARIABLES WHERE Variable_name = 'aurora_version'", [("aurora_version", AURORA_VERSION)]),
+        ("SHOW VARIABLES LIKE 'innodb_read_only'", [("innodb_read_only", "OFF")]),
+        (
+            "SHOW VARIABLES WHERE Variable_name IN ('aurora_version', 'character_set_server')",
+            [("aurora_version", AURORA_VERSION), ("character_set_server", "utf8mb4")],
+        ),
+    ],
+)
+def test_show_variables(cluster: LocalCluster, question: str, answer: list[tuple[str, str]]) -> None:
+    with connected(cluster, cluster.writer.host) as connection:
+        assert ask(connection, question) == answer
+
+
+def test_the_topology_is_the_same_on_every_instance(cluster: LocalCluster) -> None:
+    expected = {instance.id: instance.role == "writer" for instance in cluster.instances}
+
+    for instance in cluster.instances:
+        with connected(cluster, instance.host) as connection:
+            rows = ask(
+                connection,
+                "SELECT SERVER_ID, SESSION_ID = 'MASTER_SESSION_ID', CPU, REPLICA_LAG_IN_MILLISECONDS,"
+                " LAST_UPDATE_TIMESTAMP, TIMESTAMPDIFF(SECOND, LAST_UPDATE_TIMESTAMP, NOW(6)) AS age"
+                " FROM information_schema.replica_host_status ORDER BY SERVER_ID",
+            )
+
+        assert {row[0]: bool(row[1]) for row in rows} == expected
+        for _, _, cpu, lag, updated, age in rows:
+            assert isinstance(cpu, float)
+            assert isinstance(lag, float)
+            assert isinstance(updated, datetime.datetime)
+            assert age <= 1
+
+
+def test_a_prepared_statement_is_answered_too(cluster: LocalCluster) -> None:
+    with connected(cluster, cluster.writer.host) as connection:
+        cursor = connection.cursor(prepared=True)
+        cursor.execute("SELECT SERVER_ID FROM information_schema.replica_host_status WHERE SERVER_ID = %s", ("12",))
+        rows = cursor.fetchall()
+        cursor.close()
+
+    assert rows == [("12",)]
+
+
+def test_what_a_test_reports_is_in_the_topology(cluster: LocalCluster) -> None:
+    cluster.instance("12").report(cpu=77.5, lag_ms=1234)
+
+    with connected(cluster, cluster.writer.host) as connection:
+        rows = ask(
+            connection,
+            "SELECT CPU, REPLICA_LAG_IN_MILLISECONDS FROM information_schema.replica_host_status"
+            " WHERE SERVER_ID = '12'",
+        )
+
+    assert rows == [(77.5, 0.0 if cluster.writer.id == "12" else 1234.0)]
+
+
+def test_the_topology_after_a_death_and_after_the_promotion(cluster: LocalCluster) -> None:
+    question = (
+        "SELECT SERVER_ID, SESSION_ID = 'MASTER_SESSION_ID',"
+        " TIMESTAMPDIFF(MICROSECOND, LAST_UPDATE_TIMESTAMP, NOW(6)) > 0 FROM information_schema.replica_host_status"
+    )
+    old, reader = cluster.writer, cluster.readers[0]
+    with connected(cluster, reader.host) as connection:
+        old.kill()
+        before = {server: (writer, is_old) for server, writer, is_old in ask(connection, question)}
+        cluster.promote(reader)
+        after = {server: writer for server, writer, _ in ask(connection, question)}
+
+    assert before[old.id] == (1, 1), "until another is promoted the dead one is the writer, with an ageing row"
+    assert before[reader.id] == (0, 0)
+    assert after[reader.id] == 1
+    assert list(after.values()).count(1) == 1
+
+
+def test_the_endpoints_lead_to_their_roles(cluster: LocalCluster) -> None:
+    writer, readers = cluster.writer.id, {reader.id for reader in cluster.readers}
+
+    assert {who_answers(cluster, cluster.writer_endpoint.host) for _ in range(3)} == {writer}
+    assert {who_answers(cluster, cluster.reader_endpoint.host) for _ in range(4)} == readers
+
+    promoted = cluster.promote().new
+
+    assert who_answers(cluster, cluster.writer_endpoint.host) == promoted
+    assert promoted not in {who_answers(cluster, cluster.reader_endpoint.host) for _ in range(4)}
+
+
+def test_the_reader_endpoint_leads_to_the_writer_where_no_reader_is(cluster: LocalCluster) -> None:
+    for reader in cluster.readers:
+        reader.kill()
+
+    assert who_answers(cluster, cluster.reader_endpoint.host) == cluster.writer.id
+
+
+def test_a_reader_refuses_writes_with_1290(cluster: LocalCluster) -> None:
+    cluster.writer.query("CREATE TABLE IF NOT EXISTS refused (id INT)")
+    cluster.catch_up()
+
+    with connected(cluster, cluster.readers[0].host) as connection, pytest.raises(mysql.connector.Error) as caught:
+        ask(connection, "INSERT INTO refused VALUES (1)")
+
+    assert caught.value.errno == 1290
+
+
+def test_large_statements_and_results_pass_unharmed(cluster: LocalCluster) -> None:
+    data = bytes(itertools.islice(itertools.cycle(range(251)), 20_000_000))  # more than one packet of 16 MB
+    cluster.writer.query("CREATE TABLE IF NOT EXISTS large (data LONGBLOB)")
+
+    with connected(cluster, cluster.writer.host, read_timeout=60) as connection:
+        ask(connection, "INSERT INTO large VALUES (%s)", (data,))
+        stored = ask(connection, "SELECT data FROM large")
+
+    cluster.writer.query("DROP TABLE large")
+    assert stored[0][0] == data
+
+
+def test_a_client_that_insists_on_compression_is_told_why_not(cluster: LocalCluster) -> None:
+    """mysql.connector does so, whatever the server's greeting offers; other drivers ask first."""
+    with pytest.raises(mysql.connector.Error, match="compress") as caught:
+        open_connection(cluster, cluster.writer.host, compress=True)
+
+    assert caught.value.errno == 1235
+
+
+@pytest.mark.slow
+def test_a_thousand_clients_at_once(cluster: LocalCluster) -> None:
+    connections = []
+    try:
+        for _ in range(1000):
+            connections.append(open_connection(cluster, cluster.writer_endpoint.host))
+        answers = {ask(connection, "SELECT @@aurora_server_id")[0][0] for connection in connections}
+        assert cluster.writer.connections >= 1000
+    finally:
+        for connection in connections:
+            hang_up(connection)
+
+    assert answers == {cluster.writer.id}
+
+
+def test_two_clusters_and_a_server_at_once(cluster: LocalCluster, server: LocalServer) -> None:
+    with LocalCluster(readers=1, databases=("app", "second")) as other:
+        assert other.port != cluster.port
+        other.writer.query("CREATE TABLE second.only_here (id INT)")
+        with connected(other, other.writer_endpoint.host, database="second") as connection:
+            assert ask(connection, "SHOW TABLES LIKE 'only_here'") == [("only_here",)]
+        with connected(cluster, cluster.writer_endpoint.host) as connection:
+            assert len(ask(connection, "SELECT SERVER_ID FROM information_schema.replica_host_status")) == 3
+
+    assert cluster.writer.state == "running"
+    assert server.server.state == "running"
+
+
+def test_the_single_server_is_no_aurora(server: LocalServer) -> None:
+    with connected(server, server.host) as connection:
+        assert ask(connection, "SHOW VARIABLES LIKE 'aurora_version'") == []
+        with pytest.raises(mysql.connector.Error) as caught:
+            ask(connection, "SELECT @@aurora_server_id")
+
+    assert caught.value.errno == 1193
