@@ -51,11 +51,10 @@ class _Database:
 class _Lease:
     """A connection to a dynamic database that has users; the outermost execute wrapper of that connection."""
 
-    __slots__ = ("__weakref__", "_wrapper", "alias", "closing", "database", "executing")
+    __slots__ = ("__weakref__", "_wrapper", "alias", "closing", "executing")
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, database: _Database) -> None:
+    def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.alias = wrapper.alias
-        self.database = database
         self.executing = 0
         self.closing = False
         self._wrapper = weakref.ref(wrapper)
@@ -124,8 +123,8 @@ def is_dynamic(alias: str) -> bool:
     """Whether this is the alias of a dynamic database, be it active or not."""
     if not alias.startswith(PREFIX):
         return False
-    settings: object = connections.settings
-    return not isinstance(settings, _Settings) or alias not in settings.data
+    settings: Any = connections.settings
+    return alias not in (settings.data if isinstance(settings, _Settings) else settings)
 
 
 def is_active(alias: str) -> bool:
@@ -163,11 +162,7 @@ def release(alias: str) -> None:
     if database is None:
         return
     if leases and _is_loop_running():
-        # Django refuses to close a connection in a thread that runs an event loop. `async with` has a better
-        # way.
-        thread = threading.Thread(target=_close, args=(database, leases), name=f"close {alias}", daemon=True)
-        thread.start()
-        thread.join()
+        _close_beside_the_loop(database, leases)
     else:
         _close(database, leases)
 
@@ -175,8 +170,17 @@ def release(alias: str) -> None:
 async def arelease(alias: str) -> None:
     """`release`, with the closing done in the thread where the ORM's own asynchronous methods run."""
     database, leases = _leave(alias)
-    if database is not None and leases:
+    if database is None or not leases:
+        return
+    try:
         await sync_to_async(_close)(database, leases)
+    except RuntimeError:  # that thread is gone, as the loop is being shut down
+        _close_beside_the_loop(database, leases)
+    except asyncio.CancelledError:
+        with _lock:
+            for lease in leases:
+                lease.closing = False  # left to the tidying of its own thread
+        raise
 
 
 def _leave(alias: str) -> tuple[_Database | None, list[_Lease]]:
@@ -199,7 +203,7 @@ def _close(database: _Database, leases: list[_Lease]) -> None:
     """Close what `_leave` handed out, and tidy this thread."""
     for lease in leases:
         wrapper = lease.wrapper
-        if wrapper is not None:
+        if wrapper is not None and lease.closing:
             _close_wrapper(wrapper)
             if database.settings["OPTIONS"].get("pool") and database.alias not in _databases:
                 _close_pool(wrapper)
@@ -209,6 +213,13 @@ def _close(database: _Database, leases: list[_Lease]) -> None:
         if database.alias not in _thread.leases:  # a wrapper that never connected
             _forget_slot(database.alias)
     _tidy_thread()
+
+
+def _close_beside_the_loop(database: _Database, leases: list[_Lease]) -> None:
+    """Django refuses to close a connection in a thread that runs an event loop; `async with` has a better way."""
+    thread = threading.Thread(target=_close, args=(database, leases), name=f"close {database.alias}", daemon=True)
+    thread.start()
+    thread.join()
 
 
 def _close_wrapper(wrapper: BaseDatabaseWrapper) -> None:
@@ -255,6 +266,7 @@ def _tidy_thread(*, between_requests: bool = False) -> None:
         elif database is None:
             _close_wrapper(wrapper)
             _forget_slot(alias)
+            RAN_DB_VERSION_CHECK.discard(alias)
         elif between_requests or not database.users:
             try:
                 wrapper.close_if_unusable_or_obsolete()
@@ -291,7 +303,8 @@ def _begin(lease: _Lease) -> None:
         database = _databases.get(lease.alias)
         if database is None or not database.users or lease.closing:
             raise DatabaseNotActive(lease.alias)
-        _adopt(lease, database)
+        # Also when it was left from an earlier block with the same configuration.
+        database.leases.add(lease)
         lease.executing += 1
 
 
@@ -299,17 +312,11 @@ def _lease_of(connection: BaseDatabaseWrapper, database: _Database) -> _Lease:
     """Hold the lock. The lease of a connection just made: a new one unless its wrapper had one before."""
     lease = next((w for w in connection.execute_wrappers if isinstance(w, _Lease)), None)
     if lease is None:
-        lease = _Lease(connection, database)
+        lease = _Lease(connection)
         # First, as `connection.execute_wrapper()` blocks that are open now will remove the last.
         connection.execute_wrappers.insert(0, lease)
-    _adopt(lease, database)
-    return lease
-
-
-def _adopt(lease: _Lease, database: _Database) -> None:
-    """Hold the lock. A connection left from an earlier block with the same configuration serves again."""
-    lease.database = database
     database.leases.add(lease)
+    return lease
 
 
 def _on_connection_created(*, connection: BaseDatabaseWrapper, **_: Any) -> None:

@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import django
 import pytest
 from asgiref.sync import sync_to_async
-from django.conf import settings
-
-if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
-    settings.configure(DATABASES={}, INSTALLED_APPS=[])
-    django.setup()
-
 from django.db import connections
+from django.db.backends.base.base import RAN_DB_VERSION_CHECK
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.test import override_settings
 
 from django_aurora_routing.routing import dynamic
+from django_aurora_routing.routing.configs import PREFIX
 
 from .models import Author, Book
 
@@ -103,8 +97,8 @@ def databases(tmp_path: Path, django_db_blocker: Any) -> Iterator[dict[str, Conf
         for alias in ALIASES:
             make_tables(alias, alias)
         yield configs
-        left = dict(dynamic._databases)
-    assert not left, f"dynamic databases left behind: {left}"
+    assert not dynamic._databases, "dynamic databases left behind"
+    assert not [alias for alias in RAN_DB_VERSION_CHECK if alias.startswith(PREFIX)], "and what Django knows of them"
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.base import BaseHandler
 from django.core.signals import request_finished, request_started
@@ -27,7 +28,7 @@ from django.test import SimpleTestCase, TestCase
 from django.utils.connection import ConnectionDoesNotExist
 
 from django_aurora_routing.routers import DynamicDbRouter
-from django_aurora_routing.routing import DatabaseNotActive, configs, dynamic, in_database
+from django_aurora_routing.routing import DatabaseNotActive, dynamic, in_database
 
 from .conftest import Config, make_tables, names
 from .models import Author
@@ -244,6 +245,39 @@ def test_trap_06_asynchronous_code_closes_what_the_orms_thread_opened(make_confi
     asyncio.run(main())
 
 
+def test_trap_06_cancelled_on_the_way_out(make_config: MakeConfig) -> None:
+    config, other = make_config(), make_config("other")
+    busy, finish = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        busy.set()
+        finish.wait(10)
+
+    async def inside() -> None:
+        async with in_database(config):
+            await Author.objects.acount()
+            occupying.append(asyncio.create_task(sync_to_async(occupy)()))
+            while not busy.is_set():
+                await asyncio.sleep(0.01)
+
+    occupying: list[asyncio.Task[None]] = []
+
+    async def main() -> None:
+        task = asyncio.create_task(inside())
+        while not busy.is_set():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # it waits in __aexit__ for the ORM's thread
+        task.cancel()
+        finish.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await occupying[0]
+        await sync_to_async(in_database(other)(names))()
+        assert open_files(config) == 0
+
+    asyncio.run(main())
+
+
 def test_trap_07_nothing_is_kept_of_a_block(make_config: MakeConfig) -> None:
     with in_database(make_config()) as block:
         names()
@@ -272,7 +306,6 @@ def test_trap_07_many_blocks_over_many_threads_leave_nothing(make_config: MakeCo
         gc.collect()
         if descriptors:
             assert len(os.listdir("/proc/self/fd")) == descriptors
-    assert not [alias for alias in RAN_DB_VERSION_CHECK if alias.startswith(configs.PREFIX)]
 
 
 def test_trap_08_a_bad_engine_fails_in_the_body_and_leaves_nothing() -> None:
@@ -540,3 +573,13 @@ def test_trap_43_no_migration_on_a_dynamic_database(make_config: MakeConfig) -> 
         assert router.allow_migrate(block.database, "routing_tests") is False
     assert DynamicDbRouter().allow_migrate("external", "routing_tests") is None
     assert DynamicDbRouter().allow_migrate("dyn_gone", "routing_tests") is False
+
+
+def test_an_alias_of_the_project_may_look_like_a_dynamic_one(make_config: MakeConfig) -> None:
+    connections.settings["dyn_mine"] = connections.settings["external"]
+    assert DynamicDbRouter().allow_migrate("dyn_mine", "routing_tests") is None
+    with in_database(make_config()):
+        assert DynamicDbRouter().allow_migrate("dyn_mine", "routing_tests") is None
+        with in_database("dyn_mine"):
+            assert names() == ["external"]
+    RAN_DB_VERSION_CHECK.discard("dyn_mine")
