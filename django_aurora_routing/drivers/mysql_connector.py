@@ -68,6 +68,24 @@ def extension_problem() -> str | None:
     return None  # pragma: no cover - it failed before and loads now
 
 
+class PureConnection(MySQLConnection):
+    """Keeps what the server says of the session with each answer, of which the driver's own keeps two flags."""
+
+    status = 0
+
+    def _handle_server_status(self, flags: int) -> None:
+        self.status = flags
+        super()._handle_server_status(flags)
+
+
+def server_status(connection: Any) -> int:
+    """The flags of `mysql.connector.constants.ServerFlag` that came with the server's last answer."""
+    if isinstance(connection, PureConnection):
+        return connection.status
+    session = connection._cmysql
+    return int(session.st_server_status()) if session is not None else 0
+
+
 class MySQLConnectorDriver:
     """See `drivers.base.Driver`."""
 
@@ -79,7 +97,7 @@ class MySQLConnectorDriver:
             arguments.pop("host")
         if not HAVE_EXTENSION or use_pure:
             # The time limit of this implementation is one per answer read, so a server that stalls is noticed in time.
-            connection: MySQLConnectionAbstract = MySQLConnection()
+            connection: MySQLConnectionAbstract = PureConnection()
             connection.connect(**arguments, connection_timeout=timeout)
             _tune(connection)
             return connection

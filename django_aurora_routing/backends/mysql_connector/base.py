@@ -14,10 +14,10 @@ from mysql.connector.constants import ClientFlag
 from ...core.options import nearest
 from ...drivers.base import Connection
 from ...drivers.mysql_connector import DRIVER_ERRORS, OPTION_NAMES, MySQLConnectorDriver, is_hung_up
-from ...drivers.mysql_connector_cursor import Cursor, quoted
+from ...drivers.mysql_connector_cursor import Cursor
 from ..errors import ClusterErrorWrapper
 from ..lost import LostConnection
-from ..mysql_errors import error_class
+from ..mysql_errors import class_of_same_name, error_class
 from ..wiring import seed_of
 from ..wrapper import ClusterWrapperMixin
 from .django_mysql import import_django_mysql
@@ -42,21 +42,30 @@ class ErrorWrapper(ClusterErrorWrapper):
             return
         self.wrapper.meet_error(exc_value)
         if facts.errno is None:
-            super().__exit__(exc_type, exc_value, traceback)
-            return
-        errno = 2006 if facts.errno == -1 else facts.errno  # -1 is this driver's way to say "server gone"
-        cls = error_class(errno)
+            args: tuple[Any, ...] = (facts.message,)
+            cls = class_of_same_name(exc_value)
+        else:
+            errno = 2006 if facts.errno == -1 else facts.errno  # -1 is this driver's way to say "server gone"
+            cls, args = error_class(errno), (errno, facts.message)
         if cls.__name__ not in ("DataError", "IntegrityError"):
             self.wrapper.errors_occurred = True
-        raise cls(errno, facts.message).with_traceback(traceback) from exc_value
+        raise cls(*args).with_traceback(traceback) from exc_value
+
+
+class _Literal(bytes):
+    """A literal that is bytes, as some of mysqlclient's are, and yet can be written into the text of a statement."""
+
+    def __str__(self) -> str:
+        return self.decode()
 
 
 class SchemaEditor(DjangoSchemaEditor):
     """Django's, but for literals: it asks mysqlclient's connection to quote them."""
 
-    def quote_value(self, value: Any) -> str:
+    def quote_value(self, value: Any) -> str | bytes:  # type: ignore[override]
         self.connection.ensure_connection()
-        return quoted(value, backslashes="NO_BACKSLASH_ESCAPES" not in self.connection.sql_mode)
+        literal = self.connection.create_cursor().mogrify(b"%s", (value,))
+        return _Literal(literal) if isinstance(value, (bool, bytes)) else literal.decode()
 
 
 class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: ignore[misc]
@@ -89,9 +98,10 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
         if not level:
             return None  # the server's default, as with Django's own backend
         if level.lower() not in self.isolation_levels:
-            raise ImproperlyConfigured(
-                f"DATABASES[{self.alias!r}]: OPTIONS['isolation_level']: {level!r} is not an isolation level. "
-                f"{nearest(level.lower(), self.isolation_levels)} Use one of: {', '.join(sorted(self.isolation_levels))}."
+            levels = ", ".join(repr(known) for known in sorted(self.isolation_levels))
+            raise ImproperlyConfigured(  # in Django's words
+                f"DATABASES[{self.alias!r}]: Invalid transaction isolation level {level!r} specified.\n"
+                f"Use one of {levels}, or None. {nearest(level.lower(), self.isolation_levels)}"
             )
         return level.lower()
 
@@ -113,12 +123,7 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
         connection = self.connection
         if isinstance(connection, LostConnection):
             connection.raise_again()
-        return Cursor(connection, backslashes=self._backslashes)
-
-    @property
-    def _backslashes(self) -> bool:
-        data = self.__dict__.get("mysql_server_data")
-        return data is None or "NO_BACKSLASH_ESCAPES" not in (data["sql_mode"] or "")
+        return Cursor(connection)
 
     def _set_autocommit(self, autocommit: bool) -> None:
         with self.wrap_database_errors:
@@ -126,7 +131,7 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
 
 
 def _with_found_rows(flags: Any) -> Any:
-    """Add FOUND_ROWS to the user's `client_flags`, which the driver takes as a number or as a list to add to its own."""
+    """Add FOUND_ROWS to the user's `client_flags`, a number, or a list of what the driver's own lack."""
     if isinstance(flags, int):
         return flags | ClientFlag.FOUND_ROWS
     return [*(flags or ()), ClientFlag.FOUND_ROWS]

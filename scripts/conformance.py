@@ -1,0 +1,283 @@
+"""Run Django's own test suites on our engine and on Django's MySQL backend, and say where the two differ.
+
+    python scripts/conformance.py                  the labels of LABELS
+    python scripts/conformance.py queries ordering others
+    python scripts/conformance.py --all            every label that has to do with a database
+
+Tests are those of the installed Django's source distribution, which pip downloads once. Each label runs in a process
+of its own on one MariaDB server from the lab. Ours runs as on a machine without mysqlclient; the other one needs it,
+and is left out where it is not installed. Ends with 1 if a test has another outcome than there, and nothing in
+EXPLAINED says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from importlib.util import find_spec
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
+
+import django
+import mysql.connector
+
+from django_aurora_routing.lab import LocalServer
+
+PROJECT = Path(__file__).resolve().parents[1]
+LABELS = "backends basic multiple_database transactions queries bulk_create model_fields".split()
+MORE_LABELS = """
+    aggregation aggregation_regress annotations async atomic cache check_framework constraints custom_columns
+    custom_lookups custom_managers custom_pk dates datetimes db_functions db_typecasts db_utils defer delete
+    delete_regress distinct_on_fields empty_models expressions expressions_case expressions_window extra_regress
+    field_defaults fixtures foreign_object generic_relations get_earliest_or_latest get_object_or_404
+    get_or_create indexes inspectdb introspection known_related_objects lookup m2m_through many_to_many
+    many_to_one max_lengths migrate_signals migrations migrations2 model_formsets model_inheritance
+    model_regress nested_foreign_keys null_queries one_to_one or_lookups order_with_respect_to ordering
+    pagination prefetch_related properties proxy_models queryset_pickle raw_query reserved_names reverse_lookup
+    save_delete_hooks schema select_for_update select_related select_related_onetoone select_related_regress
+    serializers sessions_tests sites_tests string_lookup swappable_models test_runner test_utils timezones
+    transaction_hooks unmanaged_models update update_only_fields validation xor_lookups
+""".split()
+
+EXPLAINED: dict[str, str] = {}
+"""Tests (shell patterns of dotted names) that may have another outcome on our engine, and why."""
+
+SETTINGS = """\
+{prelude}
+def database(name):
+    return {{
+        "ENGINE": {engine!r},
+        "HOST": "127.0.0.1",
+        "PORT": {port},
+        "USER": {user!r},
+        "PASSWORD": {password!r},
+        "NAME": name,
+        "OPTIONS": {options!r},
+        "TEST": {{"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_general_ci"}},
+    }}
+
+DATABASES = {{"default": database("default"), "other": database("other")}}
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+SECRET_KEY = "of no use to anybody"
+TEST_RUNNER = "conformance_runner.Runner"
+USE_TZ = False
+"""
+WITHOUT_MYSQLCLIENT = 'import sys\nsys.modules["MySQLdb"] = None\n'
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One side of the comparison."""
+
+    name: str
+    path: str
+    options: dict[str, object] = field(default_factory=dict)
+    prelude: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one label came to on one engine: every test that did not simply pass, by name."""
+
+    ran: int
+    seconds: float
+    unusual: dict[str, str]
+    log: str
+
+    def count(self, kind: str) -> int:
+        return sum(1 for outcome in self.unusual.values() if outcome == kind)
+
+
+def main() -> int:
+    arguments = _arguments()
+    labels = arguments.labels or [*LABELS, *(MORE_LABELS if arguments.all else ())]
+    with tempfile.TemporaryDirectory(prefix="conformance-") as scratch:
+        tests = _django_tests(Path(arguments.sources or Path(sys.prefix) / "django-tests"))
+        labels = [label for label in labels if (tests / label.split(".")[0]).is_dir()]
+        options = {"use_pure": True} if arguments.pure else {}
+        engines = [Engine("ours", "django_aurora_routing.backends.mysql_connector", options, WITHOUT_MYSQLCLIENT)]
+        if find_spec("MySQLdb") is None:
+            print("mysqlclient is not installed: nothing to compare with, so each test must pass.")
+        elif not arguments.only_ours:
+            engines.append(Engine("mysqlclient", "django.db.backends.mysql", {"charset": "utf8mb4"}))
+        print(f"Django {django.__version__}, {_driver(arguments.pure)}, Python {sys.version.split()[0]}")
+        with LocalServer(databases=("default", "other")) as server:
+            _load_time_zones(server, tests)
+            for engine in engines:
+                _write_settings(Path(scratch), engine, server)
+            return _compare(labels, engines, tests, Path(scratch), arguments.logs)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labels", nargs="*")
+    parser.add_argument("--all", action="store_true", help="also the labels that issue no new kind of statement")
+    parser.add_argument("--pure", action="store_true", help="the connector's Python implementation, extension or not")
+    parser.add_argument("--only-ours", action="store_true", help="do not run Django's backend next to it")
+    parser.add_argument("--sources", help="where Django's source is, or will be put; in the environment if not given")
+    parser.add_argument("--logs", type=Path, help="a directory for the output of each run")
+    return parser.parse_args()
+
+
+def _driver(pure: bool) -> str:
+    extension = mysql.connector.HAVE_CEXT and not pure
+    return f"connector {mysql.connector.__version__} ({'C extension' if extension else 'pure Python'})"
+
+
+def _django_tests(sources: Path) -> Path:
+    """The directory tests/ of the installed Django's source, downloaded unless it is there."""
+    version = django.__version__
+    found = sources / f"django-{version}" / "tests"
+    if not found.is_dir():
+        sources.mkdir(parents=True, exist_ok=True)
+        print(f"Downloading the source of Django {version}", flush=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        wanted = ["--no-deps", "--no-binary", ":all:", "--dest", str(sources), f"Django=={version}"]
+        subprocess.run([*pip, *wanted], check=True)
+        (archive,) = sources.glob(f"[Dd]jango-{version}.tar.gz")
+        with tarfile.open(archive) as tar:
+            tar.extractall(sources, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        archive.unlink()
+        (unpacked,) = sources.glob(f"[Dd]jango-{version}")
+        unpacked.rename(found.parent)
+    return found
+
+
+def _load_time_zones(server: LocalServer, tests: Path) -> None:
+    """Teach the server the time zones that the tests name; without them Django skips what needs CONVERT_TZ()."""
+    text = "\n".join(path.read_text(errors="replace") for path in tests.glob("**/*.py"))
+    names = sorted({"UTC", *re.findall(r"\b[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+\b", text)} & available_timezones())
+    for number, name in enumerate(names, start=1):
+        kinds: list[tuple[int, int, str]] = []
+        moments = []
+        for moment, kind in _offsets(ZoneInfo(name)):
+            if kind not in kinds:
+                kinds.append(kind)
+            moments.append(f"({number}, {moment}, {kinds.index(kind)})")
+        types = [f"({number}, {at}, {offset}, {dst}, '{abbr}')" for at, (offset, dst, abbr) in enumerate(kinds)]
+        for table, rows in (
+            ("time_zone", [f"({number}, 'N')"]),
+            ("time_zone_name", [f"('{name}', {number})"]),
+            ("time_zone_transition_type", types),
+            ("time_zone_transition", moments),
+        ):
+            server.server.query(f"INSERT INTO {table} VALUES {', '.join(rows)}", database="mysql")
+
+
+def _offsets(zone: ZoneInfo) -> Iterator[tuple[int, tuple[int, int, str]]]:
+    """When the zone's clock was set anew from 1902 to 2037 (POSIX time), and to what: offset, DST, abbreviation."""
+
+    def kind_at(moment: int) -> tuple[int, int, str]:
+        local = (datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=moment)).astimezone(zone)
+        offset, dst = local.utcoffset(), local.dst()
+        assert offset is not None
+        return int(offset.total_seconds()), int(bool(dst)), local.tzname() or ""
+
+    day, last = 86_400, 2**31 - 86_400
+    before, kind = -(2**31) + day, kind_at(-(2**31) + day)
+    yield before, kind
+    for moment in range(before + day, last, day):
+        if kind_at(moment) == kind:
+            continue
+        low, high = moment - day, moment
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if kind_at(middle) == kind else (low, middle)
+        kind = kind_at(high)
+        yield high, kind
+
+
+def _write_settings(scratch: Path, engine: Engine, server: LocalServer) -> None:
+    text = SETTINGS.format(
+        prelude=engine.prelude,
+        engine=engine.path,
+        options=engine.options,
+        port=server.server.direct_port,
+        user=server.user,
+        password=server.password,
+    )
+    (scratch / f"conformance_{engine.name}.py").write_text(text)
+
+
+def _compare(labels: Sequence[str], engines: Sequence[Engine], tests: Path, scratch: Path, logs: Path | None) -> int:
+    columns = "".join(
+        f" | {engine.name:>12}: {'ran':>5} {'fail':>5} {'error':>5} {'skip':>5} {'s':>5}" for engine in engines
+    )
+    print(f"{'':24}{columns}", flush=True)
+    unexplained = 0
+    for label in labels:
+        outcomes = []
+        for engine in engines:
+            outcome = _run(label, engine, tests, scratch)
+            outcomes.append(outcome)
+            if logs is not None:
+                logs.mkdir(parents=True, exist_ok=True)
+                (logs / f"{label}-{engine.name}.log").write_text(outcome.log)
+        cells = "".join(
+            f" | {'':12}  {o.ran:5} {o.count('failure'):5} {o.count('error'):5} {o.count('skipped'):5} {o.seconds:5.0f}"
+            for o in outcomes
+        )
+        print(f"{label:24}{cells}", flush=True)
+        unexplained += _report(label, outcomes)
+    print(f"{unexplained} unexplained difference{'' if unexplained == 1 else 's'}")
+    return 1 if unexplained else 0
+
+
+def _run(label: str, engine: Engine, tests: Path, scratch: Path) -> Outcome:
+    result_file = scratch / "result.json"
+    result_file.unlink(missing_ok=True)
+    path = os.pathsep.join(map(str, (scratch, PROJECT, PROJECT / "scripts")))
+    environment = {**os.environ, "PYTHONPATH": path, "CONFORMANCE_RESULT": str(result_file)}
+    command = [sys.executable, "runtests.py", f"--settings=conformance_{engine.name}", "--noinput", "--parallel=1"]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*command, label],
+        cwd=tests,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    seconds = time.monotonic() - began
+    if not result_file.exists():
+        return Outcome(0, seconds, {label: f"ended with {done.returncode} before it had a result"}, done.stdout)
+    record = json.loads(result_file.read_text())
+    return Outcome(record["ran"], seconds, record["outcomes"], done.stdout)
+
+
+def _report(label: str, outcomes: Sequence[Outcome]) -> int:
+    """Print the tests that came out differently; return how many of them nobody has explained."""
+    ours = outcomes[0].unusual
+    if len(outcomes) > 1:
+        theirs = outcomes[1].unusual
+    else:
+        theirs = {name: outcome for name, outcome in ours.items() if outcome == "skipped"}
+    unexplained = 0
+    for name in sorted(ours.keys() | theirs.keys()):
+        mine, other = ours.get(name, "passed"), theirs.get(name, "passed")
+        if mine == other:
+            continue
+        reason = next((why for pattern, why in EXPLAINED.items() if fnmatch.fnmatchcase(name, pattern)), None)
+        unexplained += reason is None
+        print(f"    {name}: {mine}, not {other}" + (f" ({reason})" if reason else ""), flush=True)
+    if label in ours:
+        print("        " + "\n        ".join(outcomes[0].log.strip().splitlines()[-15:]))
+    return unexplained
+
+
+if __name__ == "__main__":
+    sys.exit(main())

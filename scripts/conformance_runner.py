@@ -1,0 +1,33 @@
+"""Django's test runner, but for one more thing: it leaves what each test came to in a JSON file for conformance.py."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from django.test.runner import DiscoverRunner
+
+RESULT_FILE = "CONFORMANCE_RESULT"
+"""The environment variable that names the file."""
+
+
+class Runner(DiscoverRunner):
+    def suite_result(self, suite: Any, result: Any, **kwargs: Any) -> int:
+        outcomes: dict[str, str] = {}
+        for kind, tests in (
+            ("skipped", [test for test, _ in result.skipped]),
+            ("unexpected success", result.unexpectedSuccesses),
+            ("failure", [test for test, _ in result.failures]),
+            ("error", [test for test, _ in result.errors]),
+        ):
+            outcomes.update((_name_of(test), kind) for test in tests)
+        record = {"ran": result.testsRun, "outcomes": outcomes}
+        Path(os.environ[RESULT_FILE]).write_text(json.dumps(record))
+        return int(super().suite_result(suite, result, **kwargs))
+
+
+def _name_of(test: Any) -> str:
+    """The test's dotted name; a subtest counts as the test that it is in."""
+    return str(getattr(test, "test_case", test).id())
