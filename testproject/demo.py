@@ -57,8 +57,8 @@ class ProgressHandler(logging.Handler):
 @contextmanager
 def servers() -> Iterator[tuple[LocalCluster, LocalServer]]:
     """The cluster, and the server that has nothing to do with it; Django's settings find them."""
-    cluster = LocalCluster(readers=2, databases=["shop"], user="shop", password="shop", say=progress)
-    other = LocalServer(databases=["shop", "archive"], user="shop", password="shop", say=progress)
+    cluster = LocalCluster(readers=2, say=progress)
+    other = LocalServer(databases=["app", "archive"], say=progress)
     with ExitStack() as stack:
         with ThreadPoolExecutor() as pool:
             for started in [pool.submit(stack.enter_context, lab) for lab in (cluster, other)]:
@@ -68,6 +68,9 @@ def servers() -> Iterator[tuple[LocalCluster, LocalServer]]:
             SHOP_DB_HOST=cluster.writer_endpoint.host,
             SHOP_DB_PORT=str(cluster.port),
             SHOP_DB_INSTANCES=cluster.host_pattern,
+            SHOP_DB_USER=cluster.user,
+            SHOP_DB_PASSWORD=cluster.password,
+            SHOP_DB_NAME=cluster.default_database or "",
             SHOP_EXTERNAL_HOST=other.host,
             SHOP_EXTERNAL_PORT=str(other.port),
             DJANGO_SETTINGS_MODULE="testproject.settings",
@@ -86,7 +89,7 @@ def migrate(cluster: LocalCluster, other: LocalServer) -> None:
     fill_shelves()
     # A database that the settings know nothing of, with the tables in it.
     for table in ("shop_product", "shop_stock"):
-        other.server.query(f"CREATE TABLE archive.{table} LIKE shop.{table}")
+        other.server.query(f"CREATE TABLE archive.{table} LIKE app.{table}")
     cluster.catch_up()
 
 

@@ -1,10 +1,10 @@
-"""Settings of the shop. Where its databases are comes from the environment:
+"""Settings of the shop. Where its databases are comes from the environment; the defaults are the lab's own.
 
-SHOP_DB_HOST            the cluster's writer endpoint                            (127.0.0.10, the lab's)
+SHOP_DB_HOST            the cluster's writer endpoint                            (127.0.0.10)
 SHOP_DB_PORT            the port of every instance                               (3306)
 SHOP_DB_INSTANCES       how an instance is reached: `?` stands for its name      (127.0.0.?)
-SHOP_DB_USER, SHOP_DB_PASSWORD, SHOP_DB_NAME                                     (shop, shop, shop)
-SHOP_EXTERNAL_HOST, SHOP_EXTERNAL_PORT   a second, ordinary server; same user    (127.0.0.30, 3306)
+SHOP_DB_USER, SHOP_DB_PASSWORD, SHOP_DB_NAME                                     (app, app-password, app)
+SHOP_EXTERNAL_HOST, SHOP_EXTERNAL_PORT   a second, ordinary server; same user    (none, 3306)
 SHOP_SQLITE             a directory: use SQLite files there instead, to try the routers without a server
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 def _mysql(engine: str, host: str, port: str, **options: Any) -> dict[str, Any]:
     return {
         "ENGINE": engine,
-        "NAME": os.environ.get("SHOP_DB_NAME", "shop"),
-        "USER": os.environ.get("SHOP_DB_USER", "shop"),
-        "PASSWORD": os.environ.get("SHOP_DB_PASSWORD", "shop"),
+        "NAME": os.environ.get("SHOP_DB_NAME", "app"),
+        "USER": os.environ.get("SHOP_DB_USER", "app"),
+        "PASSWORD": os.environ.get("SHOP_DB_PASSWORD", "app-password"),
         "HOST": host,
         "PORT": port,
         "CONN_MAX_AGE": None,
@@ -29,23 +29,21 @@ def _mysql(engine: str, host: str, port: str, **options: Any) -> dict[str, Any]:
 
 
 def cluster_databases() -> dict[str, dict[str, Any]]:
-    """A writer, its readers, and a server that is no part of the cluster."""
+    """A writer, its readers and, if there is one, a server that is no part of the cluster."""
     engine = "django_aurora_routing.backends.mysql_connector"
     host = os.environ.get("SHOP_DB_HOST", "127.0.0.10")
     port = os.environ.get("SHOP_DB_PORT", "3306")
     instances = {"cluster_instance_host_pattern": os.environ.get("SHOP_DB_INSTANCES", "127.0.0.?")}
-    return {
+    databases = {
         "default": _mysql(engine, host, port, **instances),
         "reader": {
             **_mysql(engine, host, port, **instances, read_only=True, reader_host_selector_strategy="round_robin"),
             "TEST": {"MIRROR": "default"},
         },
-        "external": _mysql(
-            engine,
-            os.environ.get("SHOP_EXTERNAL_HOST", "127.0.0.30"),
-            os.environ.get("SHOP_EXTERNAL_PORT", "3306"),
-        ),
     }
+    if external := os.environ.get("SHOP_EXTERNAL_HOST"):
+        databases["external"] = _mysql(engine, external, os.environ.get("SHOP_EXTERNAL_PORT", "3306"))
+    return databases
 
 
 def sqlite_databases(directory: Path) -> dict[str, dict[str, Any]]:
