@@ -63,6 +63,8 @@ def test_it_detects_aurora_and_reads_the_topology(cluster: LocalCluster) -> None
 
     with wrapped(cluster, cluster.writer_endpoint.host) as connection:
         dialect = type(connection._plugin_service.database_dialect).__name__
+        # At connect it reads the topology only where it has not met the host before.
+        connection._plugin_service.refresh_host_list()
         found = {f"{host.host}:{host.port}": host.role.name for host in connection._plugin_service.all_hosts}
 
     assert dialect == "AuroraMysqlDialect"
