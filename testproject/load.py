@@ -165,9 +165,10 @@ class Load:
             yield
         finally:
             self._stop.set()
-            deadline = time.monotonic() + LAST_WORD_SECONDS
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
+        # After a Ctrl-C nobody waits for them: a thread without a writer would take until failover_timeout_sec.
+        deadline = time.monotonic() + LAST_WORD_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _watch(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
