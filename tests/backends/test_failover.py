@@ -440,6 +440,7 @@ def test_twenty_kills_lose_and_double_nothing(cluster: LocalCluster, aliases: Al
     alias = aliases.add("w")
     acknowledged: set[str] = set()
     unknown: set[str] = set()
+    surprises: list[BaseException] = []
     stop = threading.Event()
 
     def load() -> None:
@@ -451,6 +452,9 @@ def test_twenty_kills_lose_and_double_nothing(cluster: LocalCluster, aliases: Al
                     acknowledged.add(key)
                 except TransactionResolutionUnknownError:
                     unknown.add(key)
+        except BaseException as exc:
+            surprises.append(exc)
+            raise
         finally:
             connections[alias].close()
 
@@ -464,7 +468,7 @@ def test_twenty_kills_lose_and_double_nothing(cluster: LocalCluster, aliases: Al
             old.kill()
             cluster.promote()
             deadline = time.monotonic() + 30
-            while len(acknowledged) < count + 5 and time.monotonic() < deadline:
+            while len(acknowledged) < count + 5 and not surprises and time.monotonic() < deadline:
                 time.sleep(0.01)
             old.revive()
     finally:
@@ -472,6 +476,7 @@ def test_twenty_kills_lose_and_double_nothing(cluster: LocalCluster, aliases: Al
         for thread in threads:
             thread.join(60)
     found = [key for (key,) in cluster.writer.query("SELECT k FROM app.k")]
+    assert surprises == []
     assert len(acknowledged) >= 100
     assert acknowledged - set(found) == set(), "lost"
     assert len(found) == len(set(found)), "doubled"
