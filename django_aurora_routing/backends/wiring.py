@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..cluster.cluster import Cluster, ClusterSettings
 from ..cluster.connector import Search
-from ..cluster.link import Link
+from ..cluster.link import Link, Links
 from ..cluster.registry import cluster_of
 from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint
 from ..core.options import Options, ParsedOptions, Problem, parse_options
@@ -72,13 +72,8 @@ def search_for(
     key = options.cluster_id or cluster_key(endpoint, seed.port)
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
     plain["read_timeout"] = _MONITOR_READ_TIMEOUT
-
-    def make() -> Cluster:
-        return Cluster(
-            key,
-            settings,
-            Link(driver, {**plain, **options.topology_monitor_params}),
-            Link(driver, {**plain, **options.host_monitor_params}),
-        )
-
-    return Search(cluster_of(key, make), driver, options)
+    links = Links(
+        Link(driver, {**plain, **options.topology_monitor_params}),
+        Link(driver, {**plain, **options.host_monitor_params}),
+    )
+    return Search(cluster_of(key, lambda: Cluster(key, settings, links)), links, options)

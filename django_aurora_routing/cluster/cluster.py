@@ -14,7 +14,7 @@ from ..core.topology import Observation, updated_topology
 from ..dialects.base import Dialect
 from .activity import Activity
 from .host_monitor import HostMonitor
-from .link import Link
+from .link import Links
 from .topology_monitor import TopologyMonitor
 
 logger = logging.getLogger(__name__)
@@ -40,15 +40,14 @@ class ClusterSettings:
 class Cluster:
     """One cluster. `view` may be read by anybody at any time; it is replaced as a whole, never changed."""
 
-    def __init__(self, key: str, settings: ClusterSettings, link: Link, host_link: Link) -> None:
+    def __init__(self, key: str, settings: ClusterSettings, links: Links) -> None:
         self.key = key
         self.settings = settings
-        self.link = link
-        self.host_link = host_link
+        self.links = links
         self.view = View()
         self.generation = 0
         self.dialect: Dialect | None = None
-        self.failure: BaseException | None = None
+        self._failure: tuple[Links, BaseException] | None = None
         self.activities: weakref.WeakSet[Activity] = weakref.WeakSet()
         self.topology_monitor = TopologyMonitor(self)
         self.host_monitor = HostMonitor(self)
@@ -88,10 +87,10 @@ class Cluster:
             logger.debug("%s: %s says that %s is the writer; asking it", self.key, seen.server_id, claimed.id)
             self.topology_monitor.verify()
 
-    def fail_to_start(self, failure: BaseException) -> None:
-        """Nobody could be asked what the cluster is; those who wait for it get this error."""
+    def fail_to_start(self, links: Links, failure: BaseException) -> None:
+        """Nobody could be asked what the cluster is; those who wait for it, with the same credentials, get this error."""
         with self._changed:
-            self.failure = failure
+            self._failure = (links, failure)
             self._replace(self.view, False)
 
     def suspect(self, address: Address, reason: str) -> None:
@@ -135,27 +134,33 @@ class Cluster:
         with self._changed:
             self._changed.wait_for(lambda: self.view.version != version, max(0.0, until - time.monotonic()))
 
-    def ensure_known(self, until: float) -> BaseException | None:
+    def ensure_known(self, links: Links, until: float) -> BaseException | None:
         """Wait until the cluster has been met. Returns what prevented it, or None.
 
-        All who come while one attempt to meet it is under way share its outcome.
+        All who come while one attempt to meet it is under way share its outcome, unless it was made with the
+        credentials of another alias and failed.
         """
-        if self.dialect is not None:
-            return None
+        while not self.is_met():
+            self._begin_to_meet(links)
+            self.topology_monitor.wake()
+            with self._changed:
+                self._changed.wait_for(self._is_met_or_failed, max(0.0, until - time.monotonic()))
+                outcome = self._failure
+            if outcome is not None and outcome[0] == links:
+                return outcome[1]
+            if time.monotonic() >= until and not self.is_met():
+                return TimeoutError(f"no answer from {self.settings.seed} in time")
+        return None
+
+    def _begin_to_meet(self, links: Links) -> None:
         with self._changed:
-            self.failure = None
-        self.topology_monitor.wake()
-        with self._changed:
-            self._changed.wait_for(self._is_met_or_failed, max(0.0, until - time.monotonic()))
-            return self._outcome_of_meeting()
+            self.links, self._failure = links, None
+
+    def is_met(self) -> bool:
+        return self.dialect is not None
 
     def _is_met_or_failed(self) -> bool:
-        return self.dialect is not None or self.failure is not None
-
-    def _outcome_of_meeting(self) -> BaseException | None:
-        if self.dialect is not None:
-            return None
-        return self.failure or TimeoutError(f"no answer from {self.settings.seed} in time")
+        return self.is_met() or self._failure is not None
 
     # -- ending
 

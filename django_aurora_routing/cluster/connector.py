@@ -14,9 +14,10 @@ from typing import Any
 from ..core.endpoints import Address
 from ..core.failover import AwaitTopology, Connect, GiveUp, Place, Plan, next_step, place_of
 from ..core.failures import Failure, classify_mysql
-from ..core.options import Options
+from ..core.options import FailoverMode, Options
 from ..drivers.base import Connection, Driver
 from .cluster import Cluster
+from .link import Links
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +47,12 @@ class Search:
     """What one alias wants of its cluster."""
 
     cluster: Cluster
-    driver: Driver
+    links: Links
     options: Options
+
+    @property
+    def driver(self) -> Driver:
+        return self.links.topology.driver
 
     def open(self, params: Mapping[str, Any], *, after_failure: bool = False) -> Opened | Refused:
         """Open a connection as `params` say, on an instance that is right for the options.
@@ -57,7 +62,7 @@ class Search:
         """
         options, cluster = self.options, self.cluster
         now = time.monotonic()
-        if (failure := cluster.ensure_known(now + options.connect_timeout)) is not None:
+        if (failure := cluster.ensure_known(self.links, now + options.connect_timeout)) is not None:
             return Refused(str(failure), failure)
         assert cluster.dialect is not None
         if not cluster.dialect.is_cluster:
@@ -99,6 +104,7 @@ class Search:
                         raise
                     error, reason = exc, str(exc)
             if reason is None:
+                cluster.links = self.links  # these credentials are known to work
                 logger.debug("%s: connected to %s (%s)", cluster.key, step.instance.id, step.instance.role.value)
                 return Opened(connection, address, place_of(address, plan.mode, cluster.view), view.generation)
             plan = plan.failed(address, reason)
@@ -108,7 +114,7 @@ class Search:
                 time.sleep(rng.uniform(0.05, 0.15))
                 continue
             cluster.suspect(address, reason)
-            if not self.options.uses_failover and error is not None:
+            if error is not None and not self.options.uses_failover and plan.mode is FailoverMode.STRICT_WRITER:
                 return Refused(reason, error)
 
     def _failure_of(self, error: BaseException) -> Failure:

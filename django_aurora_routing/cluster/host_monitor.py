@@ -109,7 +109,7 @@ class HostCheck:
 
     def _try(self) -> float | None:
         interval = self._cluster.settings.detection_interval
-        link = self._cluster.host_link
+        link = self._cluster.links.hosts
         started = time.monotonic()
         try:
             link.close(link.open(self._address, interval))
@@ -129,7 +129,7 @@ class HostCheck:
         return None
 
     def _give_up(self) -> None:
-        driver = self._cluster.host_link.driver
+        driver = self._cluster.links.hosts.driver
         ended = sum(
             driver.abort(blocked.connection)
             for blocked in self._blocked

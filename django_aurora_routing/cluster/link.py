@@ -30,3 +30,11 @@ class Link:
     def is_error(self, error: BaseException) -> bool:
         """Whether the driver or the network raised it, as opposed to a bug of ours."""
         return isinstance(error, OSError) or self.driver.facts(error) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The two ways that one alias's credentials give to monitors: to the topology, and to a host under suspicion."""
+
+    topology: Link
+    hosts: Link

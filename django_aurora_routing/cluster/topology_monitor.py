@@ -88,7 +88,8 @@ class TopologyMonitor:
     def _meet(self) -> float | None:
         """Find out what HOST is. Everybody who wants to connect waits for this one attempt."""
         cluster = self._cluster
-        settings, link = cluster.settings, cluster.link
+        settings, links = cluster.settings, cluster.links
+        link = links.topology
         connection = None
         try:
             connection = link.open(settings.seed, PROBE_TIMEOUT)
@@ -104,9 +105,9 @@ class TopologyMonitor:
         except Exception as exc:
             link.close(connection)
             if not link.is_error(exc) and not isinstance(exc, MissingPattern):
-                cluster.fail_to_start(exc)
+                cluster.fail_to_start(links, exc)
                 raise
-            cluster.fail_to_start(exc)
+            cluster.fail_to_start(links, exc)
             return None
         if dialect.is_cluster:
             self._connection, self._asked = connection, settings.seed
@@ -128,7 +129,7 @@ class TopologyMonitor:
                 self._ask(address)
             except Exception as exc:
                 self._disconnect()
-                if not cluster.link.is_error(exc):
+                if not cluster.links.topology.is_error(exc):
                     raise
                 cluster.suspect(address, str(exc))
             else:
@@ -151,11 +152,11 @@ class TopologyMonitor:
         assert cluster.dialect is not None
         if self._connection is None or self._asked != address:
             self._disconnect()
-            self._connection = cluster.link.open(address, PROBE_TIMEOUT)
+            self._connection = cluster.links.topology.open(address, PROBE_TIMEOUT)
             self._asked = address
         asked_at = time.monotonic()
         connection = self._connection
-        seen = cluster.dialect.observe(lambda sql: cluster.link.ask(connection, sql), address, cluster.settings.pattern)
+        seen = cluster.dialect.observe(lambda sql: cluster.links.topology.ask(connection, sql), address, cluster.settings.pattern)
         cluster.publish(seen, asked_at)
 
     def _retry_absent(self) -> float:
@@ -166,9 +167,9 @@ class TopologyMonitor:
             if not backoff.is_due(time.monotonic()):
                 continue
             try:
-                cluster.link.close(cluster.link.open(address, PROBE_TIMEOUT))
+                cluster.links.topology.close(cluster.links.topology.open(address, PROBE_TIMEOUT))
             except Exception as exc:
-                if not cluster.link.is_error(exc):
+                if not cluster.links.topology.is_error(exc):
                     raise
                 self._absent[address] = backoff.failed(time.monotonic(), self._rng.random())
             else:
@@ -179,7 +180,7 @@ class TopologyMonitor:
 
     def _disconnect(self) -> None:
         connection, self._connection, self._asked = self._connection, None, None
-        self._cluster.link.close(connection)
+        self._cluster.links.topology.close(connection)
 
     # -- when the writer is in doubt
 
@@ -206,7 +207,7 @@ class TopologyMonitor:
                 self._ask(address)
             except Exception as exc:
                 self._disconnect()
-                if not cluster.link.is_error(exc):
+                if not cluster.links.topology.is_error(exc):
                     raise
         return cluster.settings.refresh
 
@@ -259,7 +260,7 @@ class Probe:
 
     def _ask(self) -> float | None:
         cluster = self._cluster
-        link, dialect = cluster.link, cluster.dialect
+        link, dialect = cluster.links.topology, cluster.dialect
         assert dialect is not None
         if self._stopped:
             link.close(self.connection)

@@ -438,6 +438,7 @@ def test_twenty_kills_lose_and_double_nothing(cluster: LocalCluster, aliases: Al
     cluster.writer.query("DROP TABLE IF EXISTS app.k")
     cluster.writer.query("CREATE TABLE app.k (id BIGINT AUTO_INCREMENT PRIMARY KEY, k CHAR(32))")
     alias = aliases.add("w")
+    execute(alias, "SELECT 1")  # the process has met its cluster
     acknowledged: set[str] = set()
     unknown: set[str] = set()
     surprises: list[BaseException] = []
