@@ -1,7 +1,6 @@
 """Owns what can be asked of a cluster, one thing at a time; the steps are the ensemble's, the socket another's."""
 
 import logging
-import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +56,7 @@ class Conductor:
         with self._lock:
             instance = self._get(instance_id, "running")
             self._all.hand_over(instance)
-            instance.server.signal(signal.SIGSTOP)
+            instance.server.freeze()
             instance.become("frozen")
             self._all.cover(instance)
 
@@ -69,7 +68,7 @@ class Conductor:
                 self._all.take_down(instance)
                 self.revive(instance_id)
                 return
-            instance.server.signal(signal.SIGCONT)
+            instance.server.thaw()
             instance.become("running")
             writer = self._all.writer
             if instance is writer:

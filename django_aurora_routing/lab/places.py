@@ -17,7 +17,9 @@ from typing import Any
 from .errors import LabError
 
 _LOCK, _STATE, _CONTROL = "lock", "state.json", "control"
+_UNNAMED, _YOUNG_SECONDS = ".new-", 60.0
 _LONGEST_SOCKET_PATH = 100
+CLEAR_SECONDS = 5.0
 
 
 def base() -> Path:
@@ -44,17 +46,24 @@ def control_path(place: Path) -> Path:
 
 
 def claim(place: Path) -> int:
-    """Make the directory and hold its lock; return the descriptor that holds it for as long as this process lives."""
+    """Make the directory and hold its lock; return the descriptor that holds it for as long as this process lives.
+
+    It gets its name when the lock is held already: what has a name and no lock is dead.
+    """
     while True:
         try:
-            place.mkdir(mode=0o700)
+            unnamed = Path(tempfile.mkdtemp(prefix=_UNNAMED, dir=base()))
             break
-        except FileExistsError:
-            raise LabError(f"A cluster named {place.name!r} is there already.") from None
         except FileNotFoundError:
-            base()  # the last cluster of another process has just removed it
-    descriptor = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            pass  # the last cluster of another process has just taken the base with it
+    descriptor = os.open(unnamed / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        unnamed.rename(place)
+    except OSError:
+        os.close(descriptor)
+        shutil.rmtree(unnamed, ignore_errors=True)
+        raise LabError(f"A cluster named {place.name!r} is there already.") from None
     return descriptor
 
 
@@ -83,7 +92,7 @@ def is_alive(place: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: others may look at the same time
     except OSError:
         return True
     finally:
@@ -93,33 +102,46 @@ def is_alive(place: Path) -> bool:
 
 def living() -> list[str]:
     """Return the names of the clusters that run, sorted."""
-    return sorted(place.name for place in base().iterdir() if is_alive(place))
+    return sorted(place.name for place in _places() if not _is_unnamed(place) and is_alive(place))
 
 
 def sweep() -> None:
     """Remove what dead clusters of this user left: their servers, should any live, and their files."""
-    for place in base().iterdir():
-        # A lock file comes a moment after its directory: leave a very new one alone.
-        with contextlib.suppress(OSError):
-            if not is_alive(place) and ((place / _LOCK).exists() or time.time() - place.stat().st_mtime > 60):
+    for place in _places():
+        with contextlib.suppress(FileNotFoundError):  # another process sweeps too
+            is_young = time.time() - place.stat().st_mtime < _YOUNG_SECONDS
+            if not is_alive(place) and not (_is_unnamed(place) and is_young):
                 clear(place)
 
 
+def _places() -> list[Path]:
+    try:
+        return list(base().iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _is_unnamed(place: Path) -> bool:
+    return place.name.startswith(_UNNAMED)
+
+
 def clear(place: Path) -> None:
-    """Kill the servers that run in `place` and remove it."""
-    for pid in _servers_in(place):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    for _ in range(100):  # a dying server may still write
-        shutil.rmtree(place, ignore_errors=True)
-        if not place.exists():
+    """Kill the servers that run in `place` and remove it; return when both are done."""
+    deadline = time.monotonic() + CLEAR_SECONDS
+    while True:
+        servers = list(servers_in(place))
+        for pid in servers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(place, ignore_errors=True)  # fails while a dying server still writes
+        if not (servers or place.exists()) or time.monotonic() > deadline:
             break
-        time.sleep(0.02)
+        time.sleep(0.01)
     with contextlib.suppress(OSError):
         place.parent.rmdir()
 
 
-def _servers_in(place: Path) -> Iterator[int]:
+def servers_in(place: Path) -> Iterator[int]:
     """Ids of the processes whose data directory is in `place`; a list of ids kept in a file would be older."""
     mark = f"--datadir={place}/"
     proc = Path("/proc")

@@ -146,9 +146,15 @@ class Server:
             self._process.kill()
             self._process.wait()
 
-    def signal(self, number: signal.Signals) -> None:
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until every thread has stopped: until then one may still answer."""
         if self._process is not None:
-            self._process.send_signal(number)
+            self._process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         with self._lock:
