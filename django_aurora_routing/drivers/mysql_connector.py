@@ -98,8 +98,12 @@ class MySQLConnectorDriver:
         if not HAVE_EXTENSION or use_pure:
             # The time limit of this implementation is one per answer read, so a server that stalls is noticed in time.
             connection: MySQLConnectionAbstract = PureConnection()
-            connection.connect(**arguments, connection_timeout=timeout)
-            _tune(connection)
+            try:
+                connection.connect(**arguments, connection_timeout=timeout)
+                _tune(connection)
+            except BaseException:
+                _close_socket(connection)
+                raise
             return connection
         # The extension's time limit ends with the server's greeting, and is in whole seconds; the watchdog covers
         # the rest of the login.
@@ -119,6 +123,7 @@ class MySQLConnectorDriver:
         # Whatever a dying connection raises, there is nothing left to be done about it.
         with contextlib.suppress(Exception):
             connection.close()
+        _close_socket(connection)
 
     def abort(self, connection: MySQLConnectionAbstract) -> bool:
         sock = _socket_of(connection)
@@ -171,6 +176,14 @@ def _tune(connection: Any) -> None:
     for name, value in _KEEPALIVE.items():
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _close_socket(connection: Any) -> None:
+    """Close what the pure implementation leaves open: it shuts a socket down first, and stops when that fails."""
+    if isinstance(connection, MySQLConnection) and connection._socket is not None:
+        sock = connection._socket.sock
+        if sock is not None:
+            sock.close()
 
 
 def _socket_of(connection: Any) -> socket.socket | None:
