@@ -26,8 +26,6 @@ _CODECS = {
     "utf8": "utf-8",
     "binary": "utf-8",
     "latin1": "cp1252",
-    "koi8r": "koi8_r",
-    "koi8u": "koi8_u",
 }
 _INSERT_VALUES = re.compile(
     rb"\s*((?:INSERT|REPLACE)\b.+\bVALUES?\s*)"
