@@ -155,7 +155,7 @@ def _print_status(status: dict[str, Any]) -> None:
         faults = "  ".join(instance["faults"])
         print(
             f"  {instance['id']}  {address:<17} {instance['role']:<7} {instance['state']:<8} {process:<12}"
-            f" {instance['connections']} connections  {faults}".rstrip()
+            f" connections {instance['connections']:<4} {faults}".rstrip()
         )
 
 

@@ -150,7 +150,10 @@ class Server:
         """SIGSTOP, and wait until every thread has stopped: until then one may still answer."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            if hasattr(os, "waitid"):
+                os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            else:  # macOS before Python 3.13
+                time.sleep(0.05)
 
     def thaw(self) -> None:
         if self._process is not None:
