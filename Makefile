@@ -53,7 +53,7 @@ servers: $(STAMPS)/base
 	@$(RUN) scripts/find_server.py 2>/dev/null || { scripts/install-server && $(RUN) scripts/find_server.py; }
 
 # One stamp an extra of setup.cfg. A change there makes the environment anew, so it never holds what is not declared.
-$(STAMPS)/base: setup.cfg pyproject.toml
+$(STAMPS)/base: setup.cfg
 	@PYTHON='$(PYTHON)' scripts/make-venv '$(VENV)'
 	@mkdir -p $(STAMPS)
 	@touch $@
