@@ -6,9 +6,8 @@ them; the median of many short rounds counts, and the ratio says more than the n
 
 from __future__ import annotations
 
-import statistics
+import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,17 @@ from typing import Any
 import django
 from django.conf import settings
 
+from ._timing import Call, Timed, timed
+
 ROUNDS = 61
 CALLS = 5000
-
-Call = Callable[[], object]
 
 
 def main() -> None:
     """Configure Django with SQLite files, measure, and print one line a measurement."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rounds")
+    rounds = ROUNDS // 10 if parser.parse_args().quick else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
         aliases = ("default", "reader", "external")
         settings.configure(
@@ -34,7 +36,7 @@ def main() -> None:
         django.setup()
         for title, contenders, calls in measurements(sqlite(Path(folder) / "dynamic")):
             print(title)
-            for line in lines(measured(contenders, calls)):
+            for line in lines(timed(contenders, rounds=rounds, calls=calls)):
                 print(line)
 
 
@@ -98,22 +100,9 @@ def reused(block: Any) -> Call:
     return enter
 
 
-def measured(contenders: dict[str, Call], calls: int) -> dict[str, float]:
-    """The median nanoseconds of one call of each contender, the rounds interleaved."""
-    rounds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(ROUNDS):
-        for name, call in contenders.items():
-            started = time.perf_counter_ns()
-            for _ in range(calls):
-                call()
-            rounds[name].append((time.perf_counter_ns() - started) / calls)
-    return {name: statistics.median(samples) for name, samples in rounds.items()}
-
-
-def lines(medians: dict[str, float]) -> list[str]:
+def lines(results: dict[str, Timed]) -> list[str]:
     """One line a contender, with how many times the first one's time it takes."""
-    first = next(iter(medians.values()))
-    return [f"  {name:<24}{median:>9.0f} ns   x {median / first:.2f}" for name, median in medians.items()]
+    return [f"  {name:<24}{one.nanoseconds:>9.0f} ns   x {one.ratio:.2f}" for name, one in results.items()]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""How soon is written again after the writer was killed, and is each row that was acknowledged there once.
+
+`python -m benchmarks.failover [--kills N] [--quick]`. Ours and the AWS wrapper take turns on one cluster. Each kill has
+a new process that inserts rows in a loop: kill -9, a promotion a second later, the first write since. The time begins
+when the new writer takes writes (`Promotion.writable`), so what the lab needs to promote it is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django_aurora_routing.lab import LocalCluster, Promotion
+
+from ._contenders import AWS_V2, OURS, Contender, cluster_database, installed
+from ._rows import CREATE_TABLE, TABLE
+from ._tables import print_table, with_ratio
+
+KILLS, QUICK_KILLS = 10, 3
+WARM_UP_SECONDS = 1.0
+BEFORE_PROMOTION_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What one process saw of one kill. `milliseconds` is None where nothing was written within its limit."""
+
+    milliseconds: float | None
+    acknowledged: int
+    lost: int
+    doubled: int
+    errors: Counter[str]
+
+
+@dataclass
+class Record:
+    """All kills of one contender."""
+
+    contender: Contender
+    kills: list[Kill] = field(default_factory=list)
+
+    @property
+    def times(self) -> list[float]:
+        return sorted(kill.milliseconds for kill in self.kills if kill.milliseconds is not None)
+
+    def cells(self, base: Sequence[float]) -> list[str]:
+        """Minimum, median and maximum, each beside how many times the base's it is; and the balance of the rows."""
+        summaries = [summary(self.times), summary(base)]
+        shown = (
+            [with_ratio(own, own / other) for own, other in zip(*summaries, strict=True)]
+            if all(summaries)
+            else ["-", "-", "-"]
+        )
+        counts = [sum(getattr(kill, name) for kill in self.kills) for name in ("acknowledged", "lost", "doubled")]
+        return [str(len(self.kills)), *shown, str(len(self.kills) - len(self.times)), *map(str, counts)]
+
+    def errors(self) -> str:
+        every = sum((kill.errors for kill in self.kills), Counter[str]())
+        return ", ".join(f"{count} x {name}" for name, count in every.most_common()) or "none"
+
+
+def summary(times: Sequence[float]) -> list[float]:
+    return [min(times), statistics.median(times), max(times)] if times else []
+
+
+def main() -> None:
+    """Start a cluster, kill its writer again and again, print what each contender made of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, help=f"for each contender ({KILLS}, with --quick {QUICK_KILLS})")
+    parser.add_argument("--quick", action="store_true", help="fewer kills")
+    arguments = parser.parse_args()
+    kills = arguments.kills or (QUICK_KILLS if arguments.quick else KILLS)
+    records = [Record(contender) for contender in installed(OURS, AWS_V2)]
+    with LocalCluster(readers=2) as cluster:
+        for number in range(1, kills + 1):
+            for record in records:
+                kill = kill_once(cluster, record.contender)
+                record.kills.append(kill)
+                shown = "never" if kill.milliseconds is None else f"{kill.milliseconds:.0f} ms"
+                print(f"  kill {number} of {kills}, {record.contender.title}: {shown}", flush=True)
+    report(records)
+
+
+def report(records: Sequence[Record]) -> None:
+    base = records[0].times
+    print_table(
+        f"From promotion to first write: milliseconds, x {records[0].contender.title}; and the rows of all kills",
+        ["kills", "min", "median", "max", "never", "acknowledged", "lost", "doubled"],
+        [[record.contender.title, *record.cells(base)] for record in records],
+    )
+    for record in records:
+        print(f"  errors that {record.contender.title} showed to the application: {record.errors()}")
+
+
+def kill_once(cluster: LocalCluster, contender: Contender) -> Kill:
+    """A whole cluster, a new process that writes, one kill and one promotion; and every row counted."""
+    cluster.heal()
+    cluster.writer.query(CREATE_TABLE)
+    cluster.catch_up()
+    command = [sys.executable, "-m", "benchmarks._writing"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            promotion, account = told(process, cluster, contender)
+        finally:
+            process.kill()
+    stored = dict(cluster.writer.query(f"SELECT token, COUNT(*) FROM {TABLE} GROUP BY token"))
+    written: dict[str, float] = account["written"]
+    acknowledged = {*written, *account["found"]}
+    since = [at for at in written.values() if at > promotion.started]
+    return Kill(
+        milliseconds=(min(since) - promotion.writable) * 1000 if since else None,
+        acknowledged=len(acknowledged),
+        lost=len(acknowledged - set(stored)),
+        doubled=sum(count > 1 for count in stored.values()),
+        errors=Counter(account["errors"]),
+    )
+
+
+def told(
+    process: subprocess.Popen[str], cluster: LocalCluster, contender: Contender
+) -> tuple[Promotion, dict[str, Any]]:
+    """Let it write, kill and promote; returns what it tells afterwards."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(json.dumps(cluster_database(contender, cluster)), file=process.stdin, flush=True)
+    if process.stdout.readline() != "writing\n":
+        raise SystemExit(f"{contender.title} cannot write at all")
+    time.sleep(WARM_UP_SECONDS)
+    cluster.writer.kill()
+    time.sleep(BEFORE_PROMOTION_SECONDS)
+    promotion = cluster.promote()
+    print(promotion.started, file=process.stdin, flush=True)
+    return promotion, json.loads(process.stdout.readline())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""What a backend costs before it does anything: time and memory to import it, threads, connections at rest.
+
+`python -m benchmarks.footprint [--quick]`. Each figure is the median of several processes, the contenders in turns. The
+memory is what the backend adds to a process in which Django is set up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django_aurora_routing.lab import LocalCluster
+
+from ._contenders import AWS_V2, OURS, PLAIN, Contender, cluster_database, installed
+from ._tables import print_table, with_ratio
+
+IMPORTS, QUICK_IMPORTS = 9, 3
+REST_SECONDS = 12.0  # our host monitor ends its thread after 10
+
+
+@dataclass
+class Record:
+    """One contender. `steps` holds what its process said when it had connected and when it had failed over."""
+
+    contender: Contender
+    imports: list[dict[str, Any]] = field(default_factory=list)
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def median(self, figure: str) -> float:
+        return float(statistics.median(each[figure] for each in self.imports))
+
+
+def main() -> None:
+    """Start a cluster, then processes on it; print what they cost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer processes")
+    imports = QUICK_IMPORTS if parser.parse_args().quick else IMPORTS
+    records = [Record(contender) for contender in installed(PLAIN, OURS, AWS_V2)]
+    with LocalCluster(readers=2) as cluster:
+        cluster.writer.query("CREATE OR REPLACE TABLE resting (id INT)")
+        cluster.catch_up()
+        for _ in range(imports):
+            for record in records:
+                with started(record.contender, cluster) as process:
+                    record.imports.append(said(process))
+        for record in records:
+            cluster.heal()
+            with started(record.contender, cluster) as process:
+                record.steps["import"] = said(process)
+                record.steps["connect"] = step(process, cluster, "connect")
+                if record.contender is not PLAIN:
+                    cluster.writer.kill()
+                    cluster.promote()
+                    record.steps["failover"] = step(process, cluster, "write")
+    report(records)
+
+
+@contextmanager
+def started(contender: Contender, cluster: LocalCluster) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "benchmarks._resting"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            tell(process, json.dumps(cluster_database(contender, cluster)))
+            yield process
+        finally:
+            process.kill()
+
+
+def step(process: subprocess.Popen[str], cluster: LocalCluster, name: str) -> dict[str, Any]:
+    """Let it do that, and see what it keeps once it rests."""
+    tell(process, name)
+    said(process)
+    time.sleep(REST_SECONDS)
+    count = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s"
+    running = [instance for instance in cluster.instances if instance.state == "running"]
+    connections = sum(instance.query(count, [cluster.user])[0][0] for instance in running)
+    tell(process, "rest")
+    return {**said(process), "connections": connections}
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    print(line, file=process.stdin, flush=True)
+
+
+def said(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"a process ended with {process.wait()}")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def report(records: Sequence[Record]) -> None:
+    base = records[0]
+    print_table(
+        f"Import, after Django's own: medians of {len(base.imports)} processes, x {base.contender.title}",
+        ["milliseconds", "MiB", "threads"],
+        [
+            [
+                record.contender.title,
+                with_ratio(record.median("seconds") * 1000, record.median("seconds") / base.median("seconds")),
+                with_ratio(record.median("memory"), record.median("memory") / base.median("memory"), digits=1),
+                str(len(record.steps["import"]["threads"])),
+            ]
+            for record in records
+        ],
+    )
+    rows = []
+    for record in records:
+        steps = [record.steps.get(name) for name in ("connect", "failover")]
+        cells = [cell for each in steps for cell in at_rest(each)]
+        rows.append([record.contender.title, *cells])
+    print_table(
+        f"One connection, {REST_SECONDS:.0f} s at rest: after it was made | after a failover of its writer",
+        ["MiB", "threads", "extra connections", "| MiB", "threads", "extra connections"],
+        rows,
+    )
+    for record in records:
+        for name, each in record.steps.items():
+            if each["threads"]:
+                print(f"  threads of {record.contender.title} after {name}: {', '.join(each['threads'])}")
+
+
+def at_rest(step: dict[str, Any] | None) -> list[str]:
+    if step is None:
+        return ["", "", ""]
+    return [f"{step['memory']:.1f}", str(len(step["threads"])), str(step["connections"] - 1)]
+
+
+if __name__ == "__main__":
+    main()
