@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning, register
 
-ENGINES = ("django_aurora_routing.backends.mysql_connector",)
+from .core.endpoints import EndpointKind, parse_endpoint
+from .core.options import ParsedOptions
+
+ENGINE = "django_aurora_routing.backends.mysql_connector"
+
+
+class _Alias(NamedTuple):
+    name: str
+    settings: dict[str, Any]
+    parsed: ParsedOptions
 
 
 def check_options(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """E001, I001: what `connect()` would refuse in OPTIONS, and what it would accept without any effect."""
-    from .backends.wiring import parse_settings
-    from .drivers.mysql_connector import OPTION_NAMES
-
     messages: list[CheckMessage] = []
-    for alias, settings_dict in _our_aliases():
-        for problem in parse_settings(settings_dict, OPTION_NAMES).problems:
+    for alias in _our_aliases():
+        for problem in alias.parsed.problems:
             cls, ident = (Error, "E001") if problem.fatal else (Info, "I001")
-            text = f"DATABASES[{alias!r}]: {problem.setting}: {problem.message}"
+            text = f"DATABASES[{alias.name!r}]: {problem.setting}: {problem.message}"
             messages.append(cls(text, hint=problem.hint or None, id=f"aurora_routing.{ident}"))
     return messages
 
 
 def check_host_pattern(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """E002: HOST does not tell how instances are named, and nothing else does."""
-    from .backends.wiring import parse_settings
-    from .core.endpoints import EndpointKind, parse_endpoint
-    from .drivers.mysql_connector import OPTION_NAMES
-
     messages: list[CheckMessage] = []
-    for alias, settings_dict in _our_aliases():
-        options = parse_settings(settings_dict, OPTION_NAMES).options
-        host = str(settings_dict.get("HOST") or "")
+    for alias in _our_aliases():
+        options, host = alias.parsed.options, str(alias.settings.get("HOST") or "")
         needs = options.uses_topology and options.host_pattern is None and options.dialect == "aurora-mysql"
         if needs and parse_endpoint(host).kind in (EndpointKind.IP, EndpointKind.OTHER, EndpointKind.PROXY):
             messages.append(
                 Error(
-                    f"DATABASES[{alias!r}]: HOST {host!r} does not tell how the instances of its cluster are named.",
+                    f"DATABASES[{alias.name!r}]: HOST {host!r} does not tell how its cluster's instances are named.",
                     hint="Set OPTIONS['cluster_instance_host_pattern'], e.g. '?.abc123.eu-west-1.rds.amazonaws.com'.",
                     id="aurora_routing.E002",
                 )
@@ -48,11 +49,12 @@ def check_host_pattern(app_configs: Any, databases: Iterable[str] | None = None,
 
 
 def check_c_extension(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """W002: mysql-connector-python's C extension is installed but does not load, and nobody said so."""
+    """W001: mysql-connector-python's C extension is installed but does not load, and nobody said so."""
+    if all(alias.parsed.driver.get("use_pure") for alias in _our_aliases()):
+        return []
     from .drivers.mysql_connector import extension_problem
 
-    aliases = [alias for alias, settings_dict in _our_aliases() if not settings_dict.get("OPTIONS", {}).get("use_pure")]
-    if not aliases or (problem := extension_problem()) is None:
+    if (problem := extension_problem()) is None:
         return []
     return [
         Warning(
@@ -62,16 +64,47 @@ def check_c_extension(app_configs: Any, databases: Iterable[str] | None = None, 
                 "Install 'mysql-connector-python<26', whose extension needs no newer OpenSSL than the system's, or "
                 "use a Python built against OpenSSL 3.2 or newer; or set OPTIONS['use_pure'] = True to accept it."
             ),
-            id="aurora_routing.W002",
+            id="aurora_routing.W001",
         )
     ]
 
 
-def _our_aliases() -> list[tuple[str, dict[str, Any]]]:
-    return [(alias, conf) for alias, conf in settings.DATABASES.items() if conf.get("ENGINE") in ENGINES]
+def check_clusters(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """W002: aliases that share a cluster, and so its monitors, ask for different ones."""
+    from .backends.wiring import cluster_key_of, cluster_settings_of
+
+    messages: list[CheckMessage] = []
+    first: dict[str, tuple[str, Any]] = {}
+    for alias in _our_aliases():
+        if not alias.parsed.options.uses_topology:
+            continue
+        wanted = cluster_settings_of(alias.settings, alias.parsed.options)
+        other, theirs = first.setdefault(cluster_key_of(alias.settings, alias.parsed.options), (alias.name, wanted))
+        if wanted.monitoring != theirs.monitoring:
+            messages.append(
+                Warning(
+                    f"DATABASES[{alias.name!r}] and DATABASES[{other!r}] are one cluster, but differ in the options of "
+                    "its monitors; those of the alias that connects first are used for both.",
+                    hint="Give both the same topology_refresh_ms, failure_detection_... and host pattern, or each its "
+                    "own OPTIONS['cluster_id'].",
+                    id="aurora_routing.W002",
+                )
+            )
+    return messages
+
+
+def _our_aliases() -> list[_Alias]:
+    """The aliases on our engine. The driver is imported only if there is one."""
+    ours = [(name, conf) for name, conf in settings.DATABASES.items() if conf.get("ENGINE") == ENGINE]
+    if not ours:
+        return []
+    from .backends.wiring import parse_settings
+    from .drivers.mysql_connector import OPTION_NAMES
+
+    return [_Alias(name, conf, parse_settings(conf, OPTION_NAMES)) for name, conf in ours]
 
 
 def register_checks() -> None:
     """Plain checks, not `database` ones: they need no connection, so `manage.py check` always runs them."""
-    for check in (check_options, check_host_pattern, check_c_extension):
+    for check in (check_options, check_host_pattern, check_c_extension, check_clusters):
         register(check, "aurora_routing")

@@ -50,18 +50,18 @@ def checked_options(alias: str, settings_dict: Mapping[str, Any], driver_names: 
     return parsed
 
 
-def search_for(
-    settings_dict: Mapping[str, Any], options: Options, driver: Driver, params: Mapping[str, Any]
-) -> Search | None:
-    """What places the alias's connections; None when it talks to HOST alone (no plugin wants the topology)."""
-    host = settings_dict.get("HOST") or ""
-    if not options.uses_topology or host.startswith("/"):
-        return None
+def cluster_key_of(settings_dict: Mapping[str, Any], options: Options) -> str:
+    """What the alias's cluster is known by in this process."""
     seed = seed_of(settings_dict)
-    endpoint = parse_endpoint(seed.host)
-    settings = ClusterSettings(
+    return options.cluster_id or cluster_key(parse_endpoint(seed.host), seed.port)
+
+
+def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> ClusterSettings:
+    """What the alias says of its cluster."""
+    seed = seed_of(settings_dict)
+    return ClusterSettings(
         seed=seed,
-        pattern=options.host_pattern or default_host_pattern(endpoint, seed.port),
+        pattern=options.host_pattern or default_host_pattern(parse_endpoint(seed.host), seed.port),
         dialect=options.dialect,
         refresh=options.topology_refresh,
         high_refresh=options.topology_high_refresh,
@@ -69,11 +69,19 @@ def search_for(
         detection_interval=options.detection_interval,
         detection_count=options.detection_count,
     )
-    key = options.cluster_id or cluster_key(endpoint, seed.port)
+
+
+def search_for(
+    settings_dict: Mapping[str, Any], options: Options, driver: Driver, params: Mapping[str, Any]
+) -> Search | None:
+    """What places the alias's connections; None when it talks to HOST alone (no plugin wants the topology)."""
+    if not options.uses_topology or (settings_dict.get("HOST") or "").startswith("/"):
+        return None
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
     plain["read_timeout"] = _MONITOR_READ_TIMEOUT
     links = Links(
         Link(driver, {**plain, **options.topology_monitor_params}),
         Link(driver, {**plain, **options.host_monitor_params}),
     )
+    key, settings = cluster_key_of(settings_dict, options), cluster_settings_of(settings_dict, options)
     return Search(cluster_of(key, lambda: Cluster(key, settings, links)), links, options)

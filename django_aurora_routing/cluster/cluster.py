@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from ..core.endpoints import Address, HostPattern
 from ..core.failover import View
@@ -35,6 +35,11 @@ class ClusterSettings:
     detection_time: float
     detection_interval: float
     detection_count: int
+
+    @property
+    def monitoring(self) -> tuple[object, ...]:
+        """All but the seed: what aliases of one cluster have to agree on."""
+        return astuple(self)[1:]
 
 
 class Cluster:
@@ -88,7 +93,7 @@ class Cluster:
             self.topology_monitor.verify()
 
     def fail_to_start(self, links: Links, failure: BaseException) -> None:
-        """Nobody could be asked what the cluster is; those who wait for it, with the same credentials, get this error."""
+        """Nobody could be asked what the cluster is; those who wait, with the same credentials, get this error."""
         with self._changed:
             self._failure = (links, failure)
             self._replace(self.view, False)

@@ -156,7 +156,9 @@ class TopologyMonitor:
             self._asked = address
         asked_at = time.monotonic()
         connection = self._connection
-        seen = cluster.dialect.observe(lambda sql: cluster.links.topology.ask(connection, sql), address, cluster.settings.pattern)
+        seen = cluster.dialect.observe(
+            lambda sql: cluster.links.topology.ask(connection, sql), address, cluster.settings.pattern
+        )
         cluster.publish(seen, asked_at)
 
     def _retry_absent(self) -> float:

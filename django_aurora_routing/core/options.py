@@ -51,9 +51,6 @@ class FailoverMode(enum.Enum):
     READER_OR_WRITER = "reader_or_writer"
 
 
-_NOTHING: Mapping[str, object] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """One alias's choices. All times in seconds."""
@@ -75,8 +72,8 @@ class Options:
     detection_time: float = 5.0
     detection_interval: float = 1.0
     detection_count: int = 3
-    topology_monitor_params: Mapping[str, object] = field(default=_NOTHING, repr=False)
-    host_monitor_params: Mapping[str, object] = field(default=_NOTHING, repr=False)
+    topology_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
+    host_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     def _switches_on(self, room: str) -> bool:
         return any(room in (PLUGIN_TABLE.get(name) or ()) for name in self.plugins)

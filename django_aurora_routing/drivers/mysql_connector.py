@@ -20,7 +20,7 @@ from typing import Any
 import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
 from mysql.connector.connection import MySQLConnection
-from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION
+from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, ClientFlag, FieldType
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
@@ -38,6 +38,11 @@ except ImportError:
     class MySQLInterfaceError(Exception):  # type: ignore[no-redef]
         """Stands for the C extension's own error class where there is no extension."""
 
+
+DB_API = mysql.connector
+"""The module with the driver's PEP 249 names, for those who may not import it themselves."""
+CLIENT_FLAGS: dict[str, int] = {name: getattr(ClientFlag, name) for name in dir(ClientFlag) if name.isupper()}
+FIELD_TYPES: dict[str, int] = {name: getattr(FieldType, name) for name in dir(FieldType) if name.isupper()}
 
 OPTION_NAMES = frozenset(DEFAULT_CONFIGURATION) | frozenset(CNX_POOL_ARGS) | {"option_files", "option_groups"}
 """The arguments that `mysql.connector.connect()` takes."""

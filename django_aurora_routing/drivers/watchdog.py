@@ -1,4 +1,4 @@
-"""Ends calls that a driver itself cannot end in time. One daemon thread, started at first use."""
+"""Ends calls that a driver itself cannot end in time. One daemon thread while there are such calls."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+
+_LINGER = 1.0  # seconds without any call before the thread ends
 
 
 class Watchdog:
@@ -50,7 +52,9 @@ class Watchdog:
                 while self._due and self._due[0][2][0] is None:
                     heapq.heappop(self._due)
                 if not self._due:
-                    condition.wait()
+                    if not condition.wait(_LINGER) and not self._due:
+                        self._thread = None
+                        return
                     continue
                 wait = self._due[0][0] - time.monotonic()
                 if wait > 0:

@@ -67,8 +67,8 @@ def aliases(cluster: LocalCluster, django_db_blocker: Any) -> Iterator[Aliases]:
 
 
 @pytest.fixture
-def table(cluster: LocalCluster) -> Iterator[str]:
+def table(cluster: LocalCluster) -> str:
     """An empty table `t`, there on all instances."""
     cluster.writer.query("DROP TABLE IF EXISTS app.t")
     cluster.writer.query("CREATE TABLE app.t (id INT PRIMARY KEY, v VARCHAR(50))")
-    yield "t"
+    return "t"

@@ -79,7 +79,11 @@ def test_a_reader_endpoint_means_readers() -> None:
         ({"read_only": True, "failover_mode": "strict_writer"}, "OPTIONS['failover_mode']", "contradicts"),
         ({"cluster_instance_host_pattern": "abc"}, "OPTIONS['cluster_instance_host_pattern']", "exactly one '?'"),
         ({"reader_host_selector_strategy": "rnd"}, "OPTIONS['reader_host_selector_strategy']", "random, round_robin"),
-        ({"reader_host_selector_strategy": "least_connections"}, "OPTIONS['reader_host_selector_strategy']", "not avail"),
+        (
+            {"reader_host_selector_strategy": "least_connections"},
+            "OPTIONS['reader_host_selector_strategy']",
+            "not avail",
+        ),
         ({"monitoring-conect_timeout": 1}, "OPTIONS['monitoring-conect_timeout']", "connection_timeout"),
     ],
 )

@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-import mysql.connector
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.mysql.schema import DatabaseSchemaEditor as DjangoSchemaEditor
-from mysql.connector.constants import ClientFlag
 
 from ...core.options import nearest
 from ...drivers.base import Connection
-from ...drivers.mysql_connector import DRIVER_ERRORS, OPTION_NAMES, MySQLConnectorDriver, is_hung_up
+from ...drivers.mysql_connector import (
+    CLIENT_FLAGS,
+    DB_API,
+    DRIVER_ERRORS,
+    OPTION_NAMES,
+    MySQLConnectorDriver,
+    is_hung_up,
+)
 from ...drivers.mysql_connector_cursor import Cursor
 from ..errors import ClusterErrorWrapper
 from ..lost import LostConnection
@@ -71,7 +76,7 @@ class SchemaEditor(DjangoSchemaEditor):
 class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: ignore[misc]
     """One alias."""
 
-    Database = mysql.connector
+    Database = DB_API
     SchemaEditorClass = SchemaEditor
     driver = MySQLConnectorDriver()
     driver_option_names = OPTION_NAMES
@@ -133,5 +138,5 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
 def _with_found_rows(flags: Any) -> Any:
     """Add FOUND_ROWS to the user's `client_flags`, a number, or a list of what the driver's own lack."""
     if isinstance(flags, int):
-        return flags | ClientFlag.FOUND_ROWS
-    return [*(flags or ()), ClientFlag.FOUND_ROWS]
+        return flags | CLIENT_FLAGS["FOUND_ROWS"]
+    return [*(flags or ()), CLIENT_FLAGS["FOUND_ROWS"]]

@@ -12,9 +12,9 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
-import mysql.connector
 from django.core.exceptions import ImproperlyConfigured
-from mysql.connector.constants import ClientFlag, FieldType
+
+from ...drivers.mysql_connector import CLIENT_FLAGS, DB_API, FIELD_TYPES
 
 _ERRORS = (
     *("Warning", "Error", "InterfaceError", "DatabaseError", "DataError", "OperationalError"),
@@ -30,14 +30,13 @@ def _stand_in() -> dict[str, ModuleType]:
     names = ("MySQLdb", "MySQLdb.constants", "MySQLdb.constants.CLIENT", "MySQLdb.constants.FIELD_TYPE")
     modules = {name: ModuleType(name) for name in (*names, "MySQLdb.converters")}
     root = modules["MySQLdb"]
-    vars(root).update({name: getattr(mysql.connector, name) for name in _ERRORS})
+    vars(root).update({name: getattr(DB_API, name) for name in _ERRORS})
     vars(root).update(version_info=(2, 2, 1, "final", 0), __version__="2.2.1", __path__=[], connect=_connect)
     constants = modules["MySQLdb.constants"]
     vars(constants).update(__path__=[])
     client, field_type = modules["MySQLdb.constants.CLIENT"], modules["MySQLdb.constants.FIELD_TYPE"]
-    vars(client).update({name: getattr(ClientFlag, name) for name in dir(ClientFlag) if name.isupper()})
-    vars(field_type).update({name: getattr(FieldType, name) for name in dir(FieldType) if name.isupper()})
-    vars(field_type).update(CHAR=FieldType.TINY, INTERVAL=FieldType.ENUM)
+    vars(client).update(CLIENT_FLAGS)
+    vars(field_type).update(FIELD_TYPES, CHAR=FIELD_TYPES["TINY"], INTERVAL=FIELD_TYPES["ENUM"])
     vars(constants).update(CLIENT=client, FIELD_TYPE=field_type)
     vars(modules["MySQLdb.converters"]).update(conversions={})
     vars(root).update(constants=constants, converters=modules["MySQLdb.converters"])

@@ -1,0 +1,74 @@
+"""System checks: each id comes for what it names, in the words of the error that connecting would give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.test import override_settings
+
+from django_aurora_routing.drivers.mysql_connector import extension_problem
+
+ENGINE = "django_aurora_routing.backends.mysql_connector"
+
+
+def messages(**aliases: Any) -> list[CheckMessage]:
+    databases = {name: {"ENGINE": ENGINE, **conf} for name, conf in aliases.items()}
+    with override_settings(DATABASES=databases):
+        return [m for m in run_checks(tags=["aurora_routing"]) if m.id != "aurora_routing.W001"]
+
+
+def ids(**aliases: Any) -> list[str | None]:
+    return [message.id for message in messages(**aliases)]
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+
+
+def test_good_settings_pass() -> None:
+    conf = {"HOST": "shop.cluster-abc.eu-west-1.rds.amazonaws.com", "OPTIONS": {"plugins": "failover_v2"}}
+    assert ids(default=conf, reader={**conf, "OPTIONS": {**conf["OPTIONS"], "read_only": True}}) == []  # type: ignore[dict-item]
+
+
+def test_e001_says_what_connecting_would_say() -> None:
+    (message,) = messages(default={"OPTIONS": {"plugns": "failover"}})
+    assert message.id == "aurora_routing.E001"
+    assert "DATABASES['default']: OPTIONS['plugns']" in message.msg
+    assert message.hint == "Did you mean 'plugins'?"
+
+
+def test_e001_for_a_port_that_is_none() -> None:
+    assert ids(default={"PORT": "33o6"}) == ["aurora_routing.E001"]
+
+
+def test_e002_when_the_dialect_needs_a_pattern_that_the_host_does_not_give() -> None:
+    assert ids(default={"HOST": "db.example.com", "OPTIONS": {"wrapper_dialect": "aurora-mysql"}}) == [
+        "aurora_routing.E002"
+    ]
+    pattern = {"wrapper_dialect": "aurora-mysql", "cluster_instance_host_pattern": "?.example.com"}
+    assert ids(default={"HOST": "db.example.com", "OPTIONS": pattern}) == []
+
+
+def test_i001_for_an_option_without_effect() -> None:
+    assert ids(default={"OPTIONS": {"bg_id": "1"}}) == ["aurora_routing.I001"]
+
+
+def test_w002_when_aliases_of_one_cluster_disagree() -> None:
+    host = {"HOST": "db.example.com"}
+    assert ids(default=host, reader={**host, "OPTIONS": {"topology_refresh_ms": 5}}) == ["aurora_routing.W002"]
+    assert ids(default=host, reader={**host, "OPTIONS": {"topology_refresh_ms": 5, "cluster_id": "2"}}) == []
+    assert ids(default=host, reader={**host, "OPTIONS": {"read_only": True, "failover_timeout_sec": 5}}) == []
+
+
+def test_w001_says_so_where_the_c_extension_does_not_load_and_only_there() -> None:
+    with override_settings(DATABASES={"default": {"ENGINE": ENGINE}}):
+        found = [m for m in run_checks(tags=["aurora_routing"]) if m.id == "aurora_routing.W001"]
+    assert bool(found) == (extension_problem() is not None)
+    with override_settings(DATABASES={"default": {"ENGINE": ENGINE, "OPTIONS": {"use_pure": True}}}):
+        assert run_checks(tags=["aurora_routing"]) == []
+
+
+def test_other_engines_are_none_of_our_business() -> None:
+    with override_settings(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {"plugns": 1}}}):
+        assert run_checks(tags=["aurora_routing"]) == []
