@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import Error, OperationalError, connections, transaction
 from django.db.backends.signals import connection_created
 
 from django_aurora_routing import (
@@ -342,7 +342,7 @@ def within(seconds: float, work: Callable[[], Any]) -> BaseException | None:
         try:
             work()
             outcome.append(None)
-        except Exception as exc:
+        except (Error, AssertionError) as exc:
             outcome.append(exc)
         finally:
             connections.close_all()
