@@ -44,8 +44,14 @@ class BackgroundThread(Generic[Owner]):
                 return
             self._wakeup.set()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as exc:
+                    # At interpreter exit, or at the limit of threads: a statement must not fail for its monitor.
+                    logger.warning("%s cannot be started: %s", self._name, exc)
+                    return
+                self._thread = thread
 
     def stop(self, timeout: float = 0.0) -> None:
         """End after the current turn, and wait for that at most `timeout` seconds. It can be woken up again later."""
