@@ -12,13 +12,19 @@ from ..drivers.base import Connection, Driver
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Opens sessions with one set of credentials. `params` holds a password and is kept out of the repr."""
+    """Opens sessions with one set of credentials. `params` holds a password and is kept out of the repr.
+
+    A `connect_timeout` in `params` (`monitoring-connect_timeout` in OPTIONS, in seconds) shortens the monitors' own.
+    """
 
     driver: Driver
     params: Mapping[str, Any] = field(repr=False)
 
     def open(self, address: Address, timeout: float) -> Connection:
-        return self.driver.connect(address, self.params, timeout)
+        params = dict(self.params)
+        for name in ("connect_timeout", "connection_timeout"):
+            timeout = min(timeout, float(params.pop(name, timeout)))
+        return self.driver.connect(address, params, timeout)
 
     def ask(self, connection: Connection, sql: str) -> Sequence[Sequence[Any]]:
         return self.driver.ask(connection, sql)
