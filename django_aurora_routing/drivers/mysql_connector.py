@@ -113,7 +113,7 @@ class MySQLConnectorDriver:
         # The extension's time limit ends with the server's greeting, and is in whole seconds; the watchdog covers
         # the rest of the login.
         connection = CMySQLConnection()
-        with WATCHDOG.after(timeout, lambda: self.abort(connection)):
+        with WATCHDOG.after(timeout, lambda: _abort_login(connection, address)):
             connection.connect(**arguments, connection_timeout=max(1, math.ceil(timeout)))
         return connection
 
@@ -205,7 +205,22 @@ def _descriptor_of(connection: Any) -> int | None:
         sock = connection._socket.sock if connection._socket is not None else None
         return int(sock.fileno()) if sock is not None and sock.fileno() >= 0 else None
     session = connection._cmysql
-    if session is None or not session.connected():
-        return None
+    return _descriptor_in(session) if session is not None and session.connected() else None
+
+
+def _descriptor_in(session: Any) -> int | None:
     fd = ctypes.c_int.from_address(id(session) + _FD_OFFSET).value
     return fd if fd > 2 and stat.S_ISSOCK(os.fstat(fd).st_mode) else None
+
+
+def _abort_login(connection: Any, address: Address) -> None:
+    """Shut down the socket of a login by the extension, which until its end does not call the session connected.
+
+    Only if it leads to where the login goes: should that have just failed, the number may be another socket's by now.
+    """
+    session = connection._cmysql
+    with contextlib.suppress(OSError):
+        if session is not None and (fd := _descriptor_in(session)) is not None:
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                if sock.family == socket.AF_UNIX or sock.getpeername()[1] == address.port:
+                    sock.shutdown(socket.SHUT_RDWR)
