@@ -72,10 +72,13 @@ class Cursor:
         if args is None:
             return text
         literal = self._literals()
+        values: Any
+        if isinstance(args, Mapping):
+            values = {key.encode(codec): literal(value) for key, value in args.items()}
+        else:
+            values = tuple([literal(value) for value in args])
         try:
-            if isinstance(args, Mapping):
-                return text % {key.encode(codec): literal(value) for key, value in args.items()}
-            return text % tuple([literal(value) for value in args])
+            return bytes(text % values)
         except TypeError as exc:
             raise ProgrammingError(str(exc)) from exc
 
