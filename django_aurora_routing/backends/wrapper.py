@@ -244,7 +244,9 @@ class ClusterWrapperMixin(_Base):
         dialect = search.cluster.dialect
         assert dialect is not None
         try:
-            return dialect.refuses_writes(lambda sql: self.driver.ask(self.connection, sql))
+            return dialect.refuses_writes(
+                lambda sql: self.driver.ask(self.connection, sql, self._options.connect_timeout)
+            )
         except self.driver_errors:
             return True
 

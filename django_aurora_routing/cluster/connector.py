@@ -98,7 +98,7 @@ class Search:
                 error = None
                 try:
                     connection = self.driver.connect(address, params, max(limit, 0.1))
-                    reason = self._wrong_role(connection, step, view.confirmed_at > began)
+                    reason = self._wrong_role(connection, step, view.confirmed_at > began, max(limit, 0.1))
                 except Exception as exc:
                     if self._failure_of(exc) not in (Failure.UNREACHABLE, Failure.BUSY):
                         raise
@@ -121,7 +121,7 @@ class Search:
         facts = self.driver.facts(error)
         return classify_mysql(facts, connecting=True) if facts is not None else Failure.STATEMENT
 
-    def _wrong_role(self, connection: Connection, step: Connect, is_confirmed: bool) -> str | None:
+    def _wrong_role(self, connection: Connection, step: Connect, is_confirmed: bool, timeout: float) -> str | None:
         """Ask the instance for its role: topology ages, and a name may lead to another server by now.
 
         After a failover, when a writer has confirmed itself while the search went on, it is not asked once more.
@@ -130,7 +130,7 @@ class Search:
         if wants_writer and is_confirmed:
             return None
         assert self.cluster.dialect is not None
-        refuses = self.cluster.dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql))
+        refuses = self.cluster.dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql, timeout))
         if refuses == wants_writer:
             return "it is a reader now" if refuses else "it is the writer now"
         return None

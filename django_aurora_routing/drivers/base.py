@@ -18,8 +18,11 @@ class Driver(Protocol):
     def connect(self, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
         """Open a session within about `timeout` seconds, login included. Raises the driver's own errors."""
 
-    def ask(self, connection: Connection, sql: str) -> Sequence[Sequence[Any]]:
-        """Run one statement of ours and return its rows. Raises the driver's own errors."""
+    def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Sequence[Sequence[Any]]:
+        """Run one statement of ours and return its rows. Raises the driver's own errors.
+
+        After `timeout` seconds the connection is shut down, which is as good as lost; None waits as the connection does.
+        """
 
     def close(self, connection: Connection) -> None:
         """Close, whatever state it is in. Raises nothing."""

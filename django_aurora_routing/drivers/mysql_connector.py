@@ -101,10 +101,12 @@ class MySQLConnectorDriver:
         if arguments.get("unix_socket"):
             arguments.pop("host")
         if not HAVE_EXTENSION or use_pure:
-            # The time limit of this implementation is one per answer read, so a server that stalls is noticed in time.
+            # The time limit of this implementation is one per answer of the login; the watchdog covers the
+            # statements that it sends afterwards.
             connection: MySQLConnectionAbstract = PureConnection()
             try:
-                connection.connect(**arguments, connection_timeout=timeout)
+                with WATCHDOG.after(timeout, lambda: self.abort(connection)):
+                    connection.connect(**arguments, connection_timeout=timeout)
                 _tune(connection)
             except BaseException:
                 _close_socket(connection)
@@ -117,7 +119,12 @@ class MySQLConnectorDriver:
             connection.connect(**arguments, connection_timeout=max(1, math.ceil(timeout)))
         return connection
 
-    def ask(self, connection: MySQLConnectionAbstract, sql: str) -> Sequence[Sequence[Any]]:
+    def ask(
+        self, connection: MySQLConnectionAbstract, sql: str, timeout: float | None = None
+    ) -> Sequence[Sequence[Any]]:
+        if timeout is not None:
+            with WATCHDOG.after(timeout, lambda: self.abort(connection)):
+                return self.ask(connection, sql)
         result = connection.cmd_query(sql)
         if not result or "columns" not in result:
             return ()

@@ -58,7 +58,7 @@ class Watchdog:
                     continue
                 wait = self._due[0][0] - time.monotonic()
                 if wait > 0:
-                    condition.wait(wait)
+                    condition.wait(min(wait, _LINGER))  # a block that has ended tells nobody
                     continue
                 _, ident, entry = heapq.heappop(self._due)
                 heapq.heappush(self._due, (time.monotonic() + 1.0, ident, entry))
