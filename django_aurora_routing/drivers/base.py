@@ -21,7 +21,7 @@ class Driver(Protocol):
     def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Sequence[Sequence[Any]]:
         """Run one statement of ours and return its rows. Raises the driver's own errors.
 
-        After `timeout` seconds the connection is shut down, which is as good as lost; None waits as the connection does.
+        After `timeout` seconds the connection is shut down and as good as lost; None waits as the connection does.
         """
 
     def close(self, connection: Connection) -> None:
