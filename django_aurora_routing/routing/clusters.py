@@ -1,7 +1,6 @@
 """Which aliases are the writer and the readers of one cluster: told by settings, or found in DATABASES.
 
-With AURORA_ROUTING["CLUSTERS"] = {"default": {"writer": "default", "readers": ["reader"]}}, that. Without it,
-every alias
+Told: AURORA_ROUTING["CLUSTERS"] = {"default": {"writer": "default", "readers": ["reader"]}}. Found: every alias
 with OPTIONS["read_only"] true is a reader, and its writer is the alias that its TEST["MIRROR"] names, or else
 the one other alias with the same ENGINE, NAME and PORT (and the same HOST, where several have these). A
 cluster found so is named after its writer. Whatever is not clear is refused.
