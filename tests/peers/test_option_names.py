@@ -1,4 +1,4 @@
-"""Every option and every plugin that the AWS wrapper knows is known here, so that its settings need only another ENGINE."""
+"""Every option and plugin that the AWS wrapper knows is known here, so that its settings need only another ENGINE."""
 
 from __future__ import annotations
 
