@@ -24,6 +24,7 @@ from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, Clie
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
+from .read_ahead import read_ahead
 from .watchdog import WATCHDOG
 
 try:
@@ -108,6 +109,7 @@ class MySQLConnectorDriver:
                 with WATCHDOG.after(timeout, lambda: self.abort(connection)):
                     connection.connect(**arguments, connection_timeout=timeout)
                 _tune(connection)
+                read_ahead(connection)
             except BaseException:
                 _close_socket(connection)
                 raise
