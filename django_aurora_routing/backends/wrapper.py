@@ -189,9 +189,9 @@ class ClusterWrapperMixin(_Base):
         else:
             self.connection = None
 
-    def _drop(self) -> None:
+    def _drop(self, stand_in: LostConnection | None = None) -> None:
         """Get rid of a connection that is of no more use, without a word to Django's state."""
-        connection, self.connection = self.connection, None
+        connection, self.connection = self.connection, stand_in
         self._activity.connection = None
         if connection is not None and not isinstance(connection, LostConnection):
             self.driver.close(connection)
@@ -255,21 +255,38 @@ class ClusterWrapperMixin(_Base):
         phase, address = self._phase, self._activity.address
         assert address is not None
         logger.warning("alias %r lost its connection to %s while %s: %s", self.alias, address, phase.value, cause)
-        self._drop()
         self.errors_occurred = True
         self._after_failure = True
         certain = failure is not Failure.LOST
         if not in_transaction or phase in (Phase.ROLLBACK, Phase.END):
+            self._drop(LostConnection(None) if in_transaction else None)
             search.cluster.suspect(address, str(cause))
-            if in_transaction:
-                self.connection = LostConnection(None)
             error = self._loss_error(address, None, certain or phase in (Phase.BEGIN, Phase.ROLLBACK), False)
         else:
-            refused = search.find_again(address, str(cause))
             certain = certain or phase is not Phase.COMMIT
+            # Before the search, which a signal handler may interrupt: the block is lost whatever comes of it.
+            self._drop(LostConnection(self._loss_error(address, None, certain, True)))
+            refused = search.find_again(address, str(cause))
             error = self._loss_error(address, refused, certain, True)
             self.connection = LostConnection(error)
         raise error from cause
+
+    def meet_interruption(self) -> None:
+        """Called with each exception in a driver call that is not the driver's: a signal handler's, or a mistake.
+
+        Should it have come between a statement and its answer, the next statement would be given that answer.
+        """
+        connection, phase = self.connection, self._phase
+        if connection is None or isinstance(connection, LostConnection) or phase is Phase.CONNECT:
+            return
+        if not self.driver.is_out_of_step(connection):
+            return
+        logger.warning("alias %r was interrupted while %s and gives its connection up", self.alias, phase.value)
+        lost: LostConnection | None = None
+        if self.in_atomic_block or not self.autocommit:
+            certain = phase is not Phase.COMMIT
+            lost = LostConnection(self._loss_error(self._activity.address or "its server", None, certain, True))
+        self._drop(lost)
 
     def _loss_error(
         self, address: object, refused: Refused | None, certain: bool, in_transaction: bool

@@ -1,4 +1,4 @@
-"""What the rest of the house needs of a database driver: five methods, and nothing of Django."""
+"""What the rest of the house needs of a database driver: six methods, and nothing of Django."""
 
 from __future__ import annotations
 
@@ -27,8 +27,15 @@ class Driver(Protocol):
     def close(self, connection: Connection) -> None:
         """Close, whatever state it is in. Raises nothing."""
 
-    def abort(self, connection: Connection) -> bool:
-        """End a blocked call from another thread, by shutting the socket down. False when that cannot be done."""
+    def abort(self, connection: Connection, *, only_here: bool = False) -> bool:
+        """End a blocked call from another thread, by shutting the socket down. False when that cannot be done.
+
+        `only_here` is for a connection that a parent process made before a fork: this process lets go of the socket,
+        so that nothing it does with the connection, not even closing it, reaches the server.
+        """
+
+    def is_out_of_step(self, connection: Connection) -> bool:
+        """Whether a call was left before its answer had been read, so that the next one would get it for its own."""
 
     def facts(self, error: BaseException) -> ErrorFacts | None:
         """What an exception tells, or None for one that is not the driver's."""

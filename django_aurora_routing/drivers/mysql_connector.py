@@ -20,7 +20,7 @@ from typing import Any
 import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
 from mysql.connector.connection import MySQLConnection
-from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, ClientFlag, FieldType
+from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, ClientFlag, FieldType, ServerFlag
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
@@ -58,9 +58,9 @@ DRIVER_ERRORS: tuple[type[BaseException], ...] = (mysql.connector.Error, MySQLIn
 # vanished without a word is noticed after about idle + interval x count seconds.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
-# Where `int fd` lies in the extension's connection object: PyObject head (16), then MYSQL, which begins with NET:
+# Where `int fd` lies in the extension's connection object: PyObject head, then MYSQL, which begins with NET:
 # five pointers, then fd. The same in 8.4 to 26.10 on 64-bit; what is found there is verified before use.
-_FD_OFFSET = 16 + 5 * 8
+_FD_OFFSET = object.__basicsize__ + 5 * 8
 
 
 def extension_problem() -> str | None:
@@ -75,9 +75,23 @@ def extension_problem() -> str | None:
 
 
 class PureConnection(MySQLConnection):
-    """Keeps what the server says of the session with each answer, of which the driver's own keeps two flags."""
+    """Keeps what the server says of the session with each answer, of which the driver's own keeps two flags.
+
+    `is_waiting` says that a statement is under way, or was left by an exception that is not the driver's own.
+    """
 
     status = 0
+    is_waiting = False
+
+    def cmd_query(self, *args: Any, **kwargs: Any) -> Any:
+        self.is_waiting = True
+        try:
+            answer = super().cmd_query(*args, **kwargs)
+        except mysql.connector.Error:
+            self.is_waiting = False
+            raise
+        self.is_waiting = False
+        return answer
 
     def _handle_server_status(self, flags: int) -> None:
         self.status = flags
@@ -139,13 +153,21 @@ class MySQLConnectorDriver:
             connection.close()
         _close_socket(connection)
 
-    def abort(self, connection: MySQLConnectionAbstract) -> bool:
+    def abort(self, connection: MySQLConnectionAbstract, *, only_here: bool = False) -> bool:
+        if only_here:
+            return _point_nowhere(connection)
         sock = _socket_of(connection)
         if sock is None:
             return False
         with contextlib.closing(sock), contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
         return True
+
+    def is_out_of_step(self, connection: MySQLConnectionAbstract) -> bool:
+        if isinstance(connection, PureConnection) and connection.is_waiting:
+            return True
+        more = bool(server_status(connection) & ServerFlag.MORE_RESULTS_EXISTS)
+        return more or bool(connection.unread_result)
 
     def facts(self, error: BaseException) -> ErrorFacts | None:
         if not isinstance(error, DRIVER_ERRORS):
@@ -198,6 +220,22 @@ def _close_socket(connection: Any) -> None:
         sock = connection._socket.sock
         if sock is not None:
             sock.close()
+
+
+def _point_nowhere(connection: Any) -> bool:
+    """Put /dev/null in the place of the connection's socket, in this process alone."""
+    try:
+        fd = _descriptor_of(connection)
+        if fd is None:
+            return False
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.dup2(nowhere, fd)
+        finally:
+            os.close(nowhere)
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def _socket_of(connection: Any) -> socket.socket | None:

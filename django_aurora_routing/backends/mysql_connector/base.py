@@ -44,6 +44,7 @@ class ErrorWrapper(ClusterErrorWrapper):
             return
         facts = self.wrapper.driver.facts(exc_value)
         if facts is None:
+            self.wrapper.meet_interruption()
             return
         self.wrapper.meet_error(exc_value)
         if facts.errno is None:
