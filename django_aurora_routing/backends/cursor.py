@@ -14,7 +14,7 @@ from ..errors import (
     TransactionResolutionUnknownError,
 )
 
-_MAX_REPEATS = 5
+MAX_REPEATS = 5
 """How many losses in a row one statement may live through; the sixth is reported."""
 
 
@@ -35,7 +35,7 @@ class ClusterCursorMixin:
             return super()._execute(sql, params, *context)  # type: ignore[misc]
         except FailoverError as exc:
             error = exc
-        for _ in range(_MAX_REPEATS):
+        for _ in range(MAX_REPEATS):
             if not _may_repeat(error, sql):
                 break
             self.db.ensure_connection()

@@ -1,11 +1,8 @@
-"""What stands in for a driver connection that died inside a transaction, and how that transaction ends."""
+"""What stands in for a driver connection that died inside a transaction."""
 
 from __future__ import annotations
 
-from types import FrameType
 from typing import NoReturn
-
-from django.db.transaction import Atomic
 
 from ..errors import FailoverError
 
@@ -38,16 +35,3 @@ class LostConnection:
 
     def close(self) -> None:
         """There is nothing to close."""
-
-
-def is_atomic_exit(frame: FrameType) -> bool:
-    """Whether the caller is `Atomic.__exit__`, which has committed or rolled back before it restores autocommit."""
-    return frame.f_code is Atomic.__exit__.__code__
-
-
-def ends_cleanly(frame: FrameType) -> bool:
-    """Whether the block that is being left raised nothing, so that a loss in it would go unnoticed.
-
-    Read from the frame of `Atomic.__exit__`: `sys.exc_info()` is not the block's when it stands in an except clause.
-    """
-    return not is_atomic_exit(frame) or frame.f_locals.get("exc_type") is None

@@ -68,6 +68,7 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
         detection_time=options.detection_time,
         detection_interval=options.detection_interval,
         detection_count=options.detection_count,
+        disposal=options.disposal,
     )
 
 
@@ -82,6 +83,7 @@ def search_for(
     links = Links(
         Link(driver, {**plain, **options.topology_monitor_params}),
         Link(driver, {**plain, **options.host_monitor_params}),
+        options.connect_timeout,
     )
     key, settings = cluster_key_of(settings_dict, options), cluster_settings_of(settings_dict, options)
     return Search(cluster_of(key, lambda: Cluster(key, settings, links)), links, options)

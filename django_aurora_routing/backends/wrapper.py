@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -27,9 +26,9 @@ from ..errors import (
     FailoverSuccessError,
     TransactionResolutionUnknownError,
 )
-from .cursor import ClusterCursor, ClusterDebugCursor
+from .cursor import MAX_REPEATS, ClusterCursor, ClusterDebugCursor
 from .errors import ClusterErrorWrapper
-from .lost import LostConnection, ends_cleanly, is_atomic_exit
+from .lost import LostConnection
 from .wiring import checked_options, search_for
 
 if TYPE_CHECKING:
@@ -61,12 +60,14 @@ class ClusterWrapperMixin(_Base):
     error_wrapper_class: type[ClusterErrorWrapper] = ClusterErrorWrapper
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._needs_rollback = False
         super().__init__(*args, **kwargs)
         self._search: Search | None = None
         self._activity = Activity()
         self._phase = Phase.STATEMENT
         self._generation = 0
         self._after_failure = False
+        self._begun_by_atomic = False
 
     @cached_property
     def wrap_database_errors(self) -> ClusterErrorWrapper:
@@ -137,7 +138,7 @@ class ClusterWrapperMixin(_Base):
             raise self._as_error(opened)
         activity.address, activity.connection = opened.address, opened.connection
         activity.monitor = search.cluster.host_monitor if options.uses_host_monitoring else None
-        search.cluster.activities.add(activity)
+        search.cluster.watch(activity)
         self._generation = opened.generation
         return opened.connection
 
@@ -324,40 +325,55 @@ class ClusterWrapperMixin(_Base):
 
     def rollback(self) -> None:
         super().rollback()
-        if isinstance(self.connection, LostConnection) and not is_atomic_exit(sys._getframe(1)):
+        if isinstance(self.connection, LostConnection) and not self._begun_by_atomic:
             # Transactions by hand (autocommit off): the next one begins on a new connection, also by hand.
             self.connection = None
             self.connect()
             self.set_autocommit(False)
 
-    def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
-        caller = sys._getframe(1)
-        if isinstance(self.connection, LostConnection):
-            self._leave_lost_transaction(autocommit, ends_cleanly(caller))
-            return
-        in_transaction = not self.autocommit and self._phase is Phase.STATEMENT
-        phase = Phase.BEGIN if not in_transaction else Phase.END if is_atomic_exit(caller) else Phase.COMMIT
-        if self._phase is Phase.CONNECT:
-            phase = Phase.CONNECT
-        try:
-            with self._in_phase(phase):
-                super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
-        except FailoverError as exc:
-            if isinstance(exc, FailoverFailedError) or phase is Phase.COMMIT:
-                raise
-            if phase is Phase.END:
-                # The block has been committed or rolled back; the dead connection had nothing left to do.
-                self.connection = None
-                self.autocommit = autocommit
-                if autocommit and self.run_commit_hooks_on_set_autocommit_on:
-                    self.run_and_clear_commit_hooks()
-                    self.run_commit_hooks_on_set_autocommit_on = False
-                return
-            super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+    @property
+    def needs_rollback(self) -> bool:
+        """Django's flag, but False while a lost connection is stood in for.
 
-    def _leave_lost_transaction(self, autocommit: bool, ends_cleanly: bool) -> None:
-        lost = self.connection
-        assert isinstance(lost, LostConnection)
+        So a block that would end without an error ends by COMMIT, which raises the loss, instead of by a ROLLBACK
+        that says nothing.
+        """
+        return self._needs_rollback and not isinstance(self.connection, LostConnection)
+
+    @needs_rollback.setter
+    def needs_rollback(self, value: bool) -> None:
+        self._needs_rollback = value
+
+    def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
+        if isinstance(self.connection, LostConnection):
+            self._leave_lost_transaction(self.connection, autocommit)
+            return
+        phase = self._phase
+        if phase is not Phase.CONNECT:
+            phase = Phase.BEGIN if self.autocommit else Phase.END if self._begun_by_atomic else Phase.COMMIT
+        for attempt in range(MAX_REPEATS + 1):
+            try:
+                with self._in_phase(phase):
+                    super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+                break
+            except FailoverError as exc:
+                if phase is Phase.END:
+                    self._end_without_connection(autocommit)
+                    break
+                if phase is not Phase.BEGIN or isinstance(exc, FailoverFailedError) or attempt == MAX_REPEATS:
+                    raise
+        # Only Atomic.__enter__ asks for this, and only Atomic.__exit__ undoes it, after its COMMIT or ROLLBACK.
+        self._begun_by_atomic = not autocommit and force_begin_transaction_with_broken_autocommit
+
+    def _end_without_connection(self, autocommit: bool) -> None:
+        """The block has been committed or rolled back; a connection that died after that had nothing left to do."""
+        self.connection = None
+        self.autocommit = autocommit
+        if autocommit and self.run_commit_hooks_on_set_autocommit_on:
+            self.run_and_clear_commit_hooks()
+            self.run_commit_hooks_on_set_autocommit_on = False
+
+    def _leave_lost_transaction(self, lost: LostConnection, autocommit: bool) -> None:
         if not autocommit:
             lost.raise_again()
         self.connection = None
@@ -365,5 +381,6 @@ class ClusterWrapperMixin(_Base):
         self.needs_rollback = False
         self.run_on_commit = []
         self.run_commit_hooks_on_set_autocommit_on = False
-        if ends_cleanly and lost.error is not None:
-            lost.raise_again()
+        begun_by_hand, self._begun_by_atomic = not self._begun_by_atomic, False
+        if begun_by_hand and lost.error is not None:
+            lost.raise_again()  # to MySQL, going back to autocommit is a COMMIT

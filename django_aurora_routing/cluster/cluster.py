@@ -16,6 +16,7 @@ from .activity import Activity
 from .host_monitor import HostMonitor
 from .link import Links
 from .topology_monitor import TopologyMonitor
+from .writer_search import WriterSearch
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class ClusterSettings:
     detection_time: float
     detection_interval: float
     detection_count: int
+    disposal: float
 
     @property
     def monitoring(self) -> tuple[object, ...]:
@@ -53,10 +55,14 @@ class Cluster:
         self.generation = 0
         self.dialect: Dialect | None = None
         self._failure: tuple[Links, BaseException] | None = None
-        self.activities: weakref.WeakSet[Activity] = weakref.WeakSet()
-        self.topology_monitor = TopologyMonitor(self)
-        self.host_monitor = HostMonitor(self)
+        self._refused: Links | None = None
+        self._problem = ""
+        self._activities: weakref.WeakSet[Activity] = weakref.WeakSet()
+        self._used_at = time.monotonic()
         self._make_locks()
+        self.topology_monitor = TopologyMonitor(self)
+        self.writer_search = WriterSearch(self)
+        self.host_monitor = HostMonitor(self)
 
     def __repr__(self) -> str:
         return f"<Cluster {self.key}: {self.view.topology}>"
@@ -64,6 +70,42 @@ class Cluster:
     def _make_locks(self) -> None:
         self._changed = threading.Condition()
         self.gate = threading.BoundedSemaphore(MAX_CONNECTING)
+
+    # -- users
+
+    def watch(self, activity: Activity) -> None:
+        """A connection of this cluster is in use; the monitors go on while there is one."""
+        with self._changed:
+            self._activities.add(activity)
+            self._used_at = time.monotonic()
+
+    def watched(self) -> tuple[Activity, ...]:
+        with self._changed:
+            return tuple(self._activities)
+
+    def is_idle(self) -> bool:
+        """Whether nobody has used it for `monitor_disposal_time_ms`, and nobody could without connecting anew."""
+        with self._changed:
+            return not self._activities and time.monotonic() - self._used_at > self.settings.disposal
+
+    def offer(self, links: Links, *, known_to_work: bool) -> None:
+        """Let the monitors use these credentials: they have just worked, or the monitors' own were refused."""
+        if known_to_work or self._refused is self.links:
+            self.links = links
+
+    def refuse_links(self, links: Links) -> None:
+        """The monitors' credentials were refused; who waits for them may offer his own."""
+        with self._changed:
+            self._refused = links
+            self._changed.notify_all()
+
+    def note_problem(self, address: Address, error: BaseException) -> None:
+        """Remember the last trouble that a monitor had, for the message of a search that ends without a find."""
+        self._problem = f"{address}: {error}"
+
+    @property
+    def problem(self) -> str:
+        return self._problem
 
     # -- learning
 
@@ -78,8 +120,10 @@ class Cluster:
             old = self.view
             topology = updated_topology(old.topology, seen)
             confirmed_at = old.confirmed_at
-            if seen.is_from_writer or not old.topology.instances:
+            if seen.is_from_writer:
                 confirmed_at = max(confirmed_at, asked_at)
+            elif not old.topology.instances:
+                confirmed_at = 0.0  # hearsay: enough to try that instance, not enough to trust it unasked
             moved = topology.generation != old.topology.generation
             set_aside = old.set_aside & {i.address for i in topology.instances}
             if moved and topology.writer is not None:
@@ -89,8 +133,8 @@ class Cluster:
             logger.info("%s: topology is now: %s", self.key, topology)
         claimed, known = seen.claimed_writer, topology.writer
         if claimed is not None and (known is None or claimed.id != known.id):
-            logger.debug("%s: %s says that %s is the writer; asking it", self.key, seen.server_id, claimed.id)
-            self.topology_monitor.verify()
+            logger.debug("%s: %s says that %s is the writer", self.key, seen.server_id, claimed.id)
+            self.writer_search.hear(claimed.address)
 
     def fail_to_start(self, links: Links, failure: BaseException) -> None:
         """Nobody could be asked what the cluster is; those who wait, with the same credentials, get this error."""
@@ -113,7 +157,7 @@ class Cluster:
                 return
         logger.info("%s: %s failed (%s)", self.key, address, reason)
         if is_writer:
-            self.topology_monitor.verify()
+            self.writer_search.begin()
         else:
             self.topology_monitor.wake()
 
@@ -170,22 +214,25 @@ class Cluster:
     # -- ending
 
     def release(self, timeout: float) -> None:
-        """Stop the monitors and close their connections; the next connection starts them again."""
-        self.topology_monitor.release(timeout)
-        self.host_monitor.release(timeout)
+        """Stop the monitors, which then close their connections; the next connection starts them again."""
+        self.topology_monitor.stop(timeout)
+        self.writer_search.stop(timeout)
+        self.host_monitor.stop(timeout)
 
-    def after_fork(self) -> list[object]:
+    def after_fork(self) -> None:
         """In a forked child: keep what is known, drop all that belongs to the parent.
 
-        Returns the parent's connections; they must neither be used nor closed here, since closing one says goodbye
-        to the server in the parent's name.
+        The parent's sessions are cut off here without a word to the server: to close one says goodbye in the parent's
+        name.
         """
         self._make_locks()
-        inherited = [*self.topology_monitor.after_fork(), *self.host_monitor.after_fork()]
-        for activity in list(self.activities):
+        inherited = [*self.topology_monitor.after_fork(), *self.writer_search.after_fork()]
+        self.host_monitor.after_fork()
+        for activity in self.watched():
             activity.inherited = True
             if activity.connection is not None:
                 inherited.append(activity.connection)
+        for connection in inherited:
+            self.links.topology.driver.abort(connection, only_here=True)
         self.generation += 1  # makes each connection look at itself before its next use
         self.view = replace(self.view, generation=self.generation)
-        return inherited

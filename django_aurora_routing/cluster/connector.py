@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.endpoints import Address
-from ..core.failover import AwaitTopology, Connect, GiveUp, Place, Plan, next_step, place_of
+from ..core.failover import AwaitTopology, Connect, GiveUp, Plan, next_step
 from ..core.failures import Failure, classify_mysql
 from ..core.options import FailoverMode, Options
+from ..core.topology import Role
 from ..drivers.base import Connection, Driver
 from .cluster import Cluster
 from .link import Links
@@ -22,15 +23,15 @@ from .link import Links
 logger = logging.getLogger(__name__)
 
 _turns = itertools.count()
+_MAY_PASS = (Failure.UNREACHABLE, Failure.BUSY, Failure.LOST, Failure.NEVER_SENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection, where it is, and how good that was when it was made."""
+    """A connection, where it is, and the generation of the cluster that it was made for."""
 
     connection: Connection = field(repr=False)
     address: Address
-    place: Place
     generation: int
 
 
@@ -68,65 +69,77 @@ class Search:
         if not cluster.dialect.is_cluster:
             seed = cluster.settings.seed
             connection = self.driver.connect(seed, params, options.connect_timeout)
-            return Opened(connection, seed, Place.RIGHT, cluster.generation)
+            return Opened(connection, seed, cluster.generation)
         limit = options.failover_timeout if options.uses_failover else options.connect_timeout
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
         plan = Plan(options.failover_mode, now + limit, strategy, turn=next(_turns))
         return self._follow(plan, params, now)
 
     def _follow(self, plan: Plan, params: Mapping[str, Any], began: float) -> Opened | Refused:
-        cluster = self.cluster
+        cluster, options = self.cluster, self.options
         rng = random.Random()
         error: BaseException | None = None
         while True:
             view = cluster.view
             step = next_step(plan, view, time.monotonic(), rng)
             if isinstance(step, GiveUp):
-                return Refused(step.reason, error if not self.options.uses_failover else None)
+                return self._refused(step, None if options.uses_failover else error)
             if isinstance(step, AwaitTopology):
-                cluster.topology_monitor.wake()
-                cluster.wait_for_news(step.version, step.until)
+                self._await(step)
                 continue
             with self._turn_to_connect(plan.deadline):
                 view = cluster.view  # things may have changed while others connected
                 step = next_step(plan, view, time.monotonic(), rng)
                 if not isinstance(step, Connect):
                     continue
-                address = step.instance.address
-                limit = min(self.options.connect_timeout, plan.deadline - time.monotonic())
-                connection: Connection | None = None
-                error = None
-                try:
-                    connection = self.driver.connect(address, params, max(limit, 0.1))
-                    reason = self._wrong_role(connection, step, view.confirmed_at > began, max(limit, 0.1))
-                except Exception as exc:
-                    if self._failure_of(exc) not in (Failure.UNREACHABLE, Failure.BUSY):
-                        raise
-                    error, reason = exc, str(exc)
-            if reason is None:
-                cluster.links = self.links  # these credentials are known to work
+                outcome = self._try(step, params, plan.deadline, view.confirmed_at > began)
+            if isinstance(outcome, Opened):
+                cluster.offer(self.links, known_to_work=True)
                 logger.debug("%s: connected to %s (%s)", cluster.key, step.instance.id, step.instance.role.value)
-                return Opened(connection, address, place_of(address, plan.mode, cluster.view), view.generation)
-            plan = plan.failed(address, reason)
-            if connection is not None:
-                self.driver.close(connection)
-            if error is not None and self._failure_of(error) is Failure.BUSY:
+                return outcome
+            failure, error, reason = outcome
+            plan = plan.failed(step.instance.address, reason)
+            if failure is Failure.BUSY:
+                if time.monotonic() - began > options.connect_timeout:
+                    return Refused(reason, error)
                 time.sleep(rng.uniform(0.05, 0.15))
                 continue
-            cluster.suspect(address, reason)
-            if error is not None and not self.options.uses_failover and plan.mode is FailoverMode.STRICT_WRITER:
+            cluster.suspect(step.instance.address, reason)
+            if error is not None and not options.uses_failover and plan.mode is FailoverMode.STRICT_WRITER:
                 return Refused(reason, error)
 
-    def _failure_of(self, error: BaseException) -> Failure:
-        facts = self.driver.facts(error)
-        return classify_mysql(facts, connecting=True) if facts is not None else Failure.STATEMENT
+    def _try(
+        self, step: Connect, params: Mapping[str, Any], deadline: float, is_confirmed: bool
+    ) -> Opened | tuple[Failure, BaseException | None, str]:
+        """Connect to one instance. Returns why not when another try, here or elsewhere, may help; raises otherwise."""
+        address = step.instance.address
+        timeout = max(0.1, min(self.options.connect_timeout, deadline - time.monotonic()))
+        generation = self.cluster.generation
+        connection: Connection | None = None
+        try:
+            connection = self.driver.connect(address, params, timeout)
+            reason = self._wrong_role(connection, step, is_confirmed, timeout)
+        except BaseException as exc:
+            if connection is not None:
+                self.driver.close(connection)
+            facts = self.driver.facts(exc)
+            if facts is None:
+                raise
+            failure = classify_mysql(facts, connecting=connection is None)
+            if failure not in _MAY_PASS:
+                raise
+            return failure, exc, str(exc)
+        if reason is not None:
+            self.driver.close(connection)
+            return Failure.READ_ONLY, None, reason
+        return Opened(connection, address, generation)
 
     def _wrong_role(self, connection: Connection, step: Connect, is_confirmed: bool, timeout: float) -> str | None:
         """Ask the instance for its role: topology ages, and a name may lead to another server by now.
 
         After a failover, when a writer has confirmed itself while the search went on, it is not asked once more.
         """
-        wants_writer = step.instance == self.cluster.view.topology.writer
+        wants_writer = step.instance.role is Role.WRITER
         if wants_writer and is_confirmed:
             return None
         assert self.cluster.dialect is not None
@@ -134,6 +147,19 @@ class Search:
         if refuses == wants_writer:
             return "it is a reader now" if refuses else "it is the writer now"
         return None
+
+    def _await(self, step: AwaitTopology) -> None:
+        """Wait for news, having made sure that somebody is looking for them, with credentials that work."""
+        cluster = self.cluster
+        cluster.offer(self.links, known_to_work=False)
+        if cluster.view.trusted_writer is None:
+            cluster.writer_search.begin()
+        cluster.topology_monitor.wake()
+        cluster.wait_for_news(step.version, step.until)
+
+    def _refused(self, step: GiveUp, error: BaseException | None) -> Refused:
+        problem = self.cluster.problem
+        return Refused(f"{step.reason}. Last trouble of the monitors: {problem}" if problem else step.reason, error)
 
     @contextlib.contextmanager
     def _turn_to_connect(self, deadline: float) -> Iterator[None]:
@@ -153,7 +179,7 @@ class Search:
         while True:
             step = next_step(plan, self.cluster.view, time.monotonic(), rng)
             if isinstance(step, GiveUp):
-                return Refused(step.reason, None)
+                return self._refused(step, None)
             if isinstance(step, Connect):
                 return None
-            self.cluster.wait_for_news(step.version, step.until)
+            self._await(step)

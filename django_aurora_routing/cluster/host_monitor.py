@@ -11,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.endpoints import Address
+from ..core.failures import Failure
 from .activity import Activity
 from .executor import BackgroundThread
 
@@ -41,7 +42,7 @@ class HostMonitor:
         self._cluster: Cluster = weakref.proxy(cluster)
         self.after_fork()
 
-    def after_fork(self) -> list[object]:
+    def after_fork(self) -> None:
         settings = self._cluster.settings
         self.asleep = True
         self._idle_since = 0.0
@@ -49,7 +50,6 @@ class HostMonitor:
         self._seen: weakref.WeakKeyDictionary[Activity, tuple[int, float]] = weakref.WeakKeyDictionary()
         self._checks: dict[Address, HostCheck] = {}
         self._thread = BackgroundThread(f"aurora-host-monitor {self._cluster.key}", self, HostMonitor._look)
-        return []
 
     def wake(self) -> None:
         """A statement begins while nobody watches."""
@@ -57,7 +57,7 @@ class HostMonitor:
         self._idle_since = time.monotonic()
         self._thread.wake()
 
-    def release(self, timeout: float) -> None:
+    def stop(self, timeout: float) -> None:
         self._thread.stop(timeout)
         self.asleep = True
 
@@ -65,7 +65,7 @@ class HostMonitor:
         now = time.monotonic()
         blocked: dict[Address, list[BlockedCall]] = {}
         busy = False
-        for activity in tuple(self._cluster.activities):
+        for activity in self._cluster.watched():
             call, connection, address = activity.calls, activity.connection, activity.address
             if not activity.busy or connection is None or address is None:
                 continue
@@ -83,7 +83,7 @@ class HostMonitor:
         elif now - self._idle_since > _LINGER:
             # Say so first, then look again: a statement that begins in between either sees `asleep` or is seen here.
             self.asleep = True
-            if not any(activity.busy for activity in tuple(self._cluster.activities)):
+            if not any(activity.busy for activity in self._cluster.watched()):
                 self._checks.clear()
                 return None
             self.asleep = False
@@ -99,12 +99,14 @@ class HostCheck:
         self._blocked: tuple[BlockedCall, ...] = ()
         self._failures = 0
         self._reason = ""
+        self._next_at = float("-inf")
         self._thread = BackgroundThread(f"aurora-host-check {address}", self, HostCheck._try)
 
     def begin(self, blocked: list[BlockedCall]) -> None:
-        """Check the host, unless that is going on already."""
-        if not self._thread.is_running:
-            self._blocked, self._failures = tuple(blocked), 0
+        """Check the host for these calls, unless it has just answered; a check under way counts for them too."""
+        self._blocked = tuple(blocked)
+        if not self._thread.is_running and time.monotonic() >= self._next_at:
+            self._failures = 0
             self._thread.wake()
 
     def _try(self) -> float | None:
@@ -114,12 +116,16 @@ class HostCheck:
         try:
             link.close(link.open(self._address, interval))
         except Exception as exc:
-            if not link.is_error(exc):
+            failure = link.failure(exc)
+            if failure is None:
                 raise
-            self._failures += 1
-            self._reason = str(exc)
+            is_dead, self._reason = failure is Failure.UNREACHABLE, str(exc)
         else:
+            is_dead = False
+        if not is_dead:  # whatever it said, a host that says something is alive
+            self._next_at = time.monotonic() + interval
             return None
+        self._failures += 1
         # A host that refuses at once gets its full time as well.
         rest = max(0.0, interval - (time.monotonic() - started))
         if self._failures < self._cluster.settings.detection_count:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.endpoints import Address
+from ..core.failures import Failure, classify_mysql
 from ..drivers.base import Connection, Driver
 
 
@@ -33,14 +34,21 @@ class Link:
         if connection is not None:
             self.driver.close(connection)
 
-    def is_error(self, error: BaseException) -> bool:
-        """Whether the driver or the network raised it, as opposed to a bug of ours."""
-        return isinstance(error, OSError) or self.driver.facts(error) is not None
+    def failure(self, error: BaseException) -> Failure | None:
+        """What an error of the driver or the network means for a monitor; None for a bug of ours."""
+        if isinstance(error, OSError):
+            return Failure.UNREACHABLE
+        facts = self.driver.facts(error)
+        return None if facts is None else classify_mysql(facts, connecting=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The two ways that one alias's credentials give to monitors: to the topology, and to a host under suspicion."""
+    """What one alias's credentials give to monitors: ways to the topology and to a host under suspicion.
+
+    `connect_timeout` (seconds) is the alias's own; the first meeting with the cluster may take as long.
+    """
 
     topology: Link
     hosts: Link
+    connect_timeout: float

@@ -1,4 +1,4 @@
-"""The clusters of this process: found by key, restarted after a fork, released at exit."""
+"""The clusters of this process: found by key, restarted after a fork, forgotten when unused, released at exit."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from .cluster import Cluster
 
 _lock = threading.Lock()
 _clusters: dict[str, Cluster] = {}
-_inherited: list[object] = []
-"""Connections of a parent process. Letting go of them would close them, in the parent's name."""
 
 
 def cluster_of(key: str, make: Callable[[], Cluster]) -> Cluster:
-    """The cluster known by `key`, made by `make` when it is met for the first time."""
-    with _lock:
-        if (cluster := _clusters.get(key)) is None:
-            cluster = _clusters[key] = make()
+    """The cluster known by `key`, made by `make` when it is met for the first time.
+
+    Making one is also the occasion to forget those that nobody has used for long.
+    """
+    if (cluster := _clusters.get(key)) is not None:
         return cluster
+    made = make()
+    with _lock:
+        for idle in [key for key, cluster in _clusters.items() if cluster.is_idle()]:
+            del _clusters[idle]
+        return _clusters.setdefault(key, made)
 
 
 def release_resources(timeout: float = 1.0) -> None:
@@ -28,9 +32,7 @@ def release_resources(timeout: float = 1.0) -> None:
 
     Not needed at exit: the threads are daemons and are stopped by themselves. `timeout` is in seconds, for each.
     """
-    with _lock:
-        clusters = tuple(_clusters.values())
-    for cluster in clusters:
+    for cluster in tuple(_clusters.values()):
         cluster.release(timeout)
 
 
@@ -38,7 +40,7 @@ def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
     for cluster in _clusters.values():
-        _inherited.extend(cluster.after_fork())
+        cluster.after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -37,7 +37,6 @@ _LOST = frozenset(
         2006,  # CR_SERVER_GONE_ERROR
         2012,  # CR_SERVER_HANDSHAKE_ERR
         2013,  # CR_SERVER_LOST
-        2014,  # CR_COMMANDS_OUT_OF_SYNC: the stream cannot be trusted any more
         2026,  # CR_SSL_CONNECTION_ERROR: after the handshake, a connection lost over TLS
         2027,  # CR_MALFORMED_PACKET
         2055,  # CR_SERVER_LOST_EXTENDED
@@ -58,7 +57,7 @@ _LOST = frozenset(
 )
 _UNREACHABLE = frozenset({2001, 2002, 2003, 2004, 2005, 2012, 2013, 2055, 1042, 1053, 1077, 1079, 1152, 1158, 1159})
 _BUSY = frozenset({1040, 1203, 1226, 1129})
-_REFUSED_LOGIN = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1698, 1862, 2026, 2049, 2059, 2061, 3118, 3159})
+_REFUSED_LOGIN = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1698, 1862, 2049, 2059, 2061, 3118, 3159})
 _READ_ONLY = frozenset(
     {
         1290,  # ER_OPTION_PREVENTS_STATEMENT: --read-only, --super-read-only (and unrelated options: see below)
@@ -66,18 +65,20 @@ _READ_ONLY = frozenset(
         1836,  # ER_READ_ONLY_MODE
     }
 )
+# 2026 while connecting: a certificate that will not do, or a handshake that was cut off.
+_CERTIFICATE_TEXT = re.compile(r"certificate|verif|hostname|unsupported protocol|no shared cipher", re.IGNORECASE)
 _READ_ONLY_TEXT = re.compile(r"read[-_ ]only", re.IGNORECASE)
 
 
 def classify_mysql(facts: ErrorFacts, *, connecting: bool = False) -> Failure:
     """Say what an error means. By number, never by exception class: drivers disagree on the classes.
 
-    `connecting` says that the error came while a connection was being made, when 2026 is a certificate problem
-    and 2013 a server that could not be reached.
+    `connecting` says that the error came while a connection was being made, when 2013 is a server that could not be
+    reached, and 2026 that too unless it speaks of a certificate.
     """
     errno = facts.errno
     if connecting:
-        if errno in _REFUSED_LOGIN:
+        if errno in _REFUSED_LOGIN or (errno == 2026 and _CERTIFICATE_TEXT.search(facts.message)):
             return Failure.REFUSED
         if errno in _BUSY:
             return Failure.BUSY

@@ -40,6 +40,12 @@ def _names(text: str) -> list[str]:
     return text.split()
 
 
+def _kind_of_number(name: str) -> str:
+    if name.endswith("_ms"):
+        return MILLISECONDS
+    return INT if name.endswith(("_port", "_retries", "_weight", "_probes")) else SECONDS
+
+
 def _active(name: str, kind: str, default: object = None, choices: tuple[str, ...] = ()) -> OptionRow:
     return OptionRow(name, kind, default, choices, active=True)
 
@@ -63,6 +69,7 @@ _ACTIVE = (
     _active("failure_detection_time_ms", MILLISECONDS, 5.0),
     _active("failure_detection_interval_ms", MILLISECONDS, 1.0),
     _active("failure_detection_count", INT, 3),
+    _active("monitor_disposal_time_ms", MILLISECONDS, 600.0),
 )
 _ACCEPTED = _names("""
     transfer_session_state_on_switch reset_session_state_on_close rollback_on_switch
@@ -74,7 +81,7 @@ _ACCEPTED = _names("""
 """)
 _ACCEPTED_NUMBERS = _names("""
     socket_timeout tcp_keepalive_time tcp_keepalive_interval tcp_keepalive_probes auxiliary_query_timeout_sec
-    monitor_disposal_time_ms failover_cluster_topology_refresh_rate_sec failover_writer_reconnect_interval_sec
+    failover_cluster_topology_refresh_rate_sec failover_writer_reconnect_interval_sec
     failover_reader_connect_timeout_sec custom_endpoint_info_refresh_rate_ms
     custom_endpoint_idle_monitor_expiration_ms wait_for_custom_endpoint_info_timeout_ms
     host_availability_strategy_max_retries host_availability_strategy_initial_backoff_time
@@ -106,7 +113,7 @@ OPTION_TABLE: dict[str, OptionRow] = {
     for row in (
         *_ACTIVE,
         *(OptionRow(name, BOOL) for name in _ACCEPTED),
-        *(OptionRow(name, SECONDS) for name in _ACCEPTED_NUMBERS),
+        *(OptionRow(name, _kind_of_number(name)) for name in _ACCEPTED_NUMBERS),
         *(OptionRow(name, TEXT) for name in _ACCEPTED_TEXTS),
     )
 }

@@ -72,6 +72,7 @@ class Options:
     detection_time: float = 5.0
     detection_interval: float = 1.0
     detection_count: int = 3
+    disposal: float = 600.0
     topology_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     host_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
 
@@ -196,6 +197,7 @@ def _build(
         detection_enabled=bool(of("failure_detection_enabled")),
         detection_time=_positive("failure_detection_time_ms", of("failure_detection_time_ms"), problems),
         detection_interval=_positive("failure_detection_interval_ms", of("failure_detection_interval_ms"), problems),
+        disposal=_positive("monitor_disposal_time_ms", of("monitor_disposal_time_ms"), problems),
         detection_count=int(_positive("failure_detection_count", of("failure_detection_count"), problems)),
         topology_monitor_params=MappingProxyType(for_monitors["topology-monitoring-"]),
         host_monitor_params=MappingProxyType(for_monitors["monitoring-"]),
@@ -251,6 +253,8 @@ def _parse_value(row: OptionRow, value: object, problems: list[Problem]) -> obje
                 raise TypeError
             number = float(value)  # type: ignore[arg-type]
             if number != number or number in (float("inf"), float("-inf")):
+                raise ValueError
+            if row.kind == INT and number != int(number):
                 raise ValueError
         except (TypeError, ValueError):
             unit = "a whole number" if row.kind == INT else f"a number of {row.kind}"

@@ -106,6 +106,11 @@ def server_status(connection: Any) -> int:
     return int(session.st_server_status()) if session is not None else 0
 
 
+def autocommits(connection: Any) -> bool:
+    """Whether the session is in autocommit, by the server's last answer."""
+    return bool(server_status(connection) & ServerFlag.STATUS_AUTOCOMMIT)
+
+
 class MySQLConnectorDriver:
     """See `drivers.base.Driver`."""
 

@@ -13,7 +13,7 @@ from .conftest import Aliases
 from .test_failover import FAST_DETECTION, execute, insert, promotion_after, rows, within
 
 
-@pytest.mark.parametrize("answers", range(8))
+@pytest.mark.parametrize("answers", range(7))
 def test_a_writer_frozen_anywhere_in_a_connect_is_left_for_the_promoted_one(
     cluster: LocalCluster, aliases: Aliases, table: str, answers: int
 ) -> None:

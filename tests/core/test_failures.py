@@ -28,12 +28,18 @@ def test_a_number_says_what_became_of_the_connection(errno: int, message: str, f
     [
         *((errno, Failure.UNREACHABLE) for errno in (2002, 2003, 2005, 2006, 2013, 2055, 1053, -1)),
         *((errno, Failure.BUSY) for errno in (1040, 1203)),
-        *((errno, Failure.REFUSED) for errno in (1045, 1044, 1049, 2026, 2059)),
+        *((errno, Failure.REFUSED) for errno in (1045, 1044, 1049, 2059)),
+        (2026, Failure.UNREACHABLE),
         (1064, Failure.STATEMENT),
     ],
 )
 def test_the_same_number_may_mean_something_else_while_connecting(errno: int, failure: Failure) -> None:
     assert classify_mysql(ErrorFacts(errno, ""), connecting=True) is failure
+
+
+def test_a_certificate_that_will_not_do_is_no_lost_connection() -> None:
+    facts = ErrorFacts(2026, "SSL connection error: certificate verify failed")
+    assert classify_mysql(facts, connecting=True) is Failure.REFUSED
 
 
 def test_a_timeout_of_the_client_leaves_the_stream_in_an_unknown_place() -> None:

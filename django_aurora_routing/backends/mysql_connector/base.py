@@ -17,6 +17,7 @@ from ...drivers.mysql_connector import (
     DRIVER_ERRORS,
     OPTION_NAMES,
     MySQLConnectorDriver,
+    autocommits,
     is_hung_up,
 )
 from ...drivers.mysql_connector_cursor import Cursor
@@ -133,7 +134,9 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
 
     def _set_autocommit(self, autocommit: bool) -> None:
         with self.wrap_database_errors:
-            self.connection.cmd_query(b"SET autocommit = 1" if autocommit else b"SET autocommit = 0")
+            # Django asks each new connection for what it has; mysqlclient, too, sends nothing then.
+            if autocommits(self.connection) != autocommit:
+                self.connection.cmd_query(b"SET autocommit = 1" if autocommit else b"SET autocommit = 0")
 
 
 def _with_found_rows(flags: Any) -> Any:
