@@ -126,7 +126,7 @@ for number in range(3):
         sys.stdin.readline()
         time.sleep(0.2 * number)
         use(20 + number)
-        os._exit(0)
+        {exit}
     pids.append(pid)
 codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 use(2)
@@ -151,6 +151,7 @@ def test_failover_works_in_a_forked_child_as_in_its_parent(
         port=endpoint.port,
         pattern=cluster.host_pattern,
         before_fork=before_fork,
+        exit="os._exit(0)",
         in_child=in_child,
         same="True" if before_fork else "connection.connection is not None",
     )
@@ -177,7 +178,8 @@ def test_failover_works_in_a_forked_child_as_in_its_parent(
     assert rows(cluster) == [1, 2, 10, 11, 12, 20, 21, 22]
 
 
-def test_a_childs_end_leaves_the_parents_session_alone(cluster: LocalCluster, table: str) -> None:
+@pytest.mark.parametrize("way_out", ["os._exit(0)", "sys.exit(0)"])
+def test_a_childs_end_leaves_the_parents_session_alone(cluster: LocalCluster, table: str, way_out: str) -> None:
     """Closing an inherited connection says goodbye to the server in the parent's name; we let go of it instead."""
     source = CHILD.format(
         root=os.fspath(Path(__file__).resolve().parents[2]),
@@ -187,6 +189,7 @@ def test_a_childs_end_leaves_the_parents_session_alone(cluster: LocalCluster, ta
         port=cluster.writer_endpoint.port,
         pattern=cluster.host_pattern,
         before_fork="",
+        exit=way_out,
         in_child="connections.close_all()",
         same="connection.connection is parents",
     )

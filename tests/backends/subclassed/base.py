@@ -1,0 +1,19 @@
+"""The subclass. What it adds must not come between us and Django's transactions."""
+
+from typing import Any
+
+from django_aurora_routing.backends.mysql_connector import base
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def set_autocommit(self, *args: Any, **kwargs: Any) -> None:
+        super().set_autocommit(*args, **kwargs)
+
+    def commit(self) -> None:
+        super().commit()
+
+    def rollback(self) -> None:
+        super().rollback()
+
+    def connect(self) -> None:
+        super().connect()
