@@ -99,9 +99,9 @@ def _our_aliases() -> list[_Alias]:
     if not ours:
         return []
     from .backends.wiring import parse_settings
-    from .drivers.mysql_connector import OPTION_NAMES
+    from .drivers.mysql_connector import MISPLACED_OPTIONS, OPTION_NAMES
 
-    return [_Alias(name, conf, parse_settings(conf, OPTION_NAMES)) for name, conf in ours]
+    return [_Alias(name, conf, parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS)) for name, conf in ours]
 
 
 def register_checks() -> None:

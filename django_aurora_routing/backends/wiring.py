@@ -27,7 +27,9 @@ def seed_of(settings_dict: Mapping[str, Any]) -> Address:
     return Address(settings_dict.get("HOST") or "localhost", int(settings_dict.get("PORT") or DEFAULT_PORT))
 
 
-def parse_settings(settings_dict: Mapping[str, Any], driver_names: Collection[str]) -> ParsedOptions:
+def parse_settings(
+    settings_dict: Mapping[str, Any], driver_names: Collection[str], misplaced: Mapping[str, str]
+) -> ParsedOptions:
     """Read an alias's OPTIONS. Never raises; what is wrong is in `problems`."""
     port = settings_dict.get("PORT") or DEFAULT_PORT
     if not str(port).isdigit():
@@ -36,14 +38,17 @@ def parse_settings(settings_dict: Mapping[str, Any], driver_names: Collection[st
     return parse_options(
         settings_dict.get("OPTIONS") or {},
         driver_names={*driver_names, *DJANGO_OPTION_NAMES},
+        misplaced=misplaced,
         host=settings_dict.get("HOST") or "",
         port=int(port),
     )
 
 
-def checked_options(alias: str, settings_dict: Mapping[str, Any], driver_names: Collection[str]) -> ParsedOptions:
+def checked_options(
+    alias: str, settings_dict: Mapping[str, Any], driver_names: Collection[str], misplaced: Mapping[str, str]
+) -> ParsedOptions:
     """Read an alias's OPTIONS. Raises ImproperlyConfigured that says what to write instead."""
-    parsed = parse_settings(settings_dict, driver_names)
+    parsed = parse_settings(settings_dict, driver_names, misplaced)
     if fatal := [problem for problem in parsed.problems if problem.fatal]:
         lines = "\n".join(f"  {problem}" for problem in fatal)
         raise ImproperlyConfigured(f"DATABASES[{alias!r}] cannot be used:\n{lines}")

@@ -56,6 +56,7 @@ class ClusterWrapperMixin(_Base):
 
     driver: Driver
     driver_option_names: frozenset[str]
+    driver_misplaced_options: Mapping[str, str]
     driver_errors: tuple[type[BaseException], ...] = ()
     error_wrapper_class: type[ClusterErrorWrapper] = ClusterErrorWrapper
 
@@ -96,7 +97,7 @@ class ClusterWrapperMixin(_Base):
 
     def split_options(self, settings_dict: Mapping[str, Any]) -> dict[str, Any]:
         """Check OPTIONS, keep ours, and return the driver's."""
-        parsed = checked_options(self.alias, settings_dict, self.driver_option_names)
+        parsed = checked_options(self.alias, settings_dict, self.driver_option_names, self.driver_misplaced_options)
         self._options = parsed.options
         return dict(parsed.driver)
 

@@ -110,12 +110,18 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 
 def parse_options(
-    raw: Mapping[str, object], *, driver_names: Collection[str], host: str = "", port: int = 3306
+    raw: Mapping[str, object],
+    *,
+    driver_names: Collection[str],
+    misplaced: Mapping[str, str] = MappingProxyType({}),
+    host: str = "",
+    port: int = 3306,
 ) -> ParsedOptions:
     """Sort OPTIONS into ours and the driver's, and check ours.
 
-    `driver_names` are the connect arguments the driver takes; a name that is neither is a problem. Pure: the same
-    input gives the same problems at check time and at connect time.
+    `driver_names` are the connect arguments the driver takes; a name that is neither is a problem. `misplaced` are
+    names that the driver knows and that cannot be used, with what to write instead. Pure: the same input gives the
+    same problems at check time and at connect time.
     """
     problems: list[Problem] = []
     values: dict[str, object] = {}
@@ -139,6 +145,8 @@ def parse_options(
             else:
                 hint = nearest(plain, driver_names) or "Write an argument of the driver's connect() after the prefix."
                 problems.append(Problem(setting, f"{plain!r} is not an option of the driver.", hint))
+        elif name in misplaced:
+            problems.append(Problem(setting, "cannot be used here.", misplaced[name]))
         elif name in driver_names:
             driver[name] = value
         else:

@@ -45,8 +45,15 @@ DB_API = mysql.connector
 CLIENT_FLAGS: dict[str, int] = {name: getattr(ClientFlag, name) for name in dir(ClientFlag) if name.isupper()}
 FIELD_TYPES: dict[str, int] = {name: getattr(FieldType, name) for name in dir(FieldType) if name.isupper()}
 
-OPTION_NAMES = frozenset(DEFAULT_CONFIGURATION) | frozenset(CNX_POOL_ARGS) | {"option_files", "option_groups"}
-"""The arguments that `mysql.connector.connect()` takes."""
+OPTION_NAMES = frozenset(DEFAULT_CONFIGURATION) - {"host", "port", "dsn"}
+"""The arguments that a connection of the driver takes; where it leads to is chosen by us at each connect."""
+
+MISPLACED_OPTIONS = {
+    **dict.fromkeys(("host", "port"), "Use DATABASES' own HOST and PORT."),
+    **dict.fromkeys(("dsn", "option_files", "option_groups"), "Write the settings in DATABASES."),
+    **dict.fromkeys(CNX_POOL_ARGS, "The driver's own pools know nothing of a failover; use CONN_MAX_AGE."),
+}
+"""Arguments of `mysql.connector.connect()` that cannot be used here, each with what to write instead."""
 
 NEVER_SENT = "MySQL Connection not available"
 """The driver's own words, under its own number -1, for a connection found dead before anything was sent."""

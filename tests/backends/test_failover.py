@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
@@ -380,6 +381,44 @@ def test_a_frozen_writer_ends_a_blocked_write_within_the_bound_of_the_options(
     cluster.promote()
     assert within(15, lambda: insert(writer, 3)) is None
     assert 3 in rows(cluster)
+
+
+@pytest.mark.slow
+def test_a_frozen_writer_ends_a_blocked_write_within_ten_seconds_by_default(
+    cluster: LocalCluster, aliases: Aliases, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = aliases.add("w")
+    began: list[float] = []
+    ended: list[float] = []
+
+    def work() -> None:
+        insert(writer, 1)
+        cluster.writer.freeze()
+        began.append(time.monotonic())
+        try:
+            insert(writer, 2)
+        finally:
+            ended.append(time.monotonic())
+
+    assert isinstance(within(60, work), TransactionResolutionUnknownError)
+    print(f"ended after {ended[0] - began[0]:.1f} s; the bound is 5 s + 3 x 1 s + 1 s")
+    cluster.promote()
+    assert within(15, lambda: insert(writer, 3)) is None
+
+
+def test_no_password_is_logged_by_anybody_during_a_failover(
+    cluster: LocalCluster, aliases: Aliases, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    writer = aliases.add("w", **FAST_DETECTION, failover_timeout_sec=2)
+    execute(writer, "SELECT 1")
+    for instance in cluster.instances:
+        instance.kill()
+    with pytest.raises(FailoverFailedError) as failed:
+        execute(writer, "SELECT 1")
+    search = connections[writer]._search
+    assert len(caplog.records) > 5
+    assert cluster.password not in caplog.text + str(failed.value) + repr(search) + repr(vars(search.cluster))
 
 
 def test_a_frozen_writer_is_left_for_the_promoted_one_by_a_read(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, OperationalError, ProgrammingError, connections
+from django.db import IntegrityError, OperationalError, ProgrammingError, connections, models
 
 from django_aurora_routing import FailoverFailedError
 from django_aurora_routing.lab import LocalCluster
@@ -163,3 +164,41 @@ def test_every_other_error_is_what_djangos_own_backend_raises(aliases: Aliases, 
             cursor.execute("SELECT %s", [1, 2])
         cursor.execute("SELECT v FROM t")
         assert cursor.fetchall() == (("a",),)
+
+
+def test_get_or_create_survives_its_race(aliases: Aliases, table: str) -> None:
+    """Two threads create the same row at once; the one that loses gets the row of the one that wins."""
+
+    class Named(models.Model):
+        id = models.IntegerField(primary_key=True)
+        v = models.CharField(max_length=50)
+
+        class Meta:
+            app_label = "placement"
+            db_table = "t"
+            managed = False
+
+        def __str__(self) -> str:
+            return self.v
+
+    alias = aliases.add("w")
+    both_have_looked = threading.Barrier(2, timeout=20)
+    outcomes: list[tuple[str, bool]] = []
+
+    def value() -> str:
+        both_have_looked.wait()  # get_or_create() asks for it after its SELECT found nothing
+        return "a"
+
+    def work() -> None:
+        try:
+            found, created = Named.objects.using(alias).get_or_create(id=1, defaults={"v": value})
+            outcomes.append((found.v, created))
+        finally:
+            connections[alias].close()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(outcomes) == [("a", False), ("a", True)]

@@ -5,11 +5,12 @@ import pytest
 from django_aurora_routing.core.option_table import DEFAULT_PLUGINS
 from django_aurora_routing.core.options import FailoverMode, Options, ParsedOptions, Problem, parse_options
 
+MISPLACED = {"pool_size": "Use CONN_MAX_AGE."}
 DRIVER = {"ssl_ca", "charset", "connection_timeout", "autocommit", "read_timeout", "use_pure"}
 
 
 def parse(host: str = "db.example.com", **raw: object) -> ParsedOptions:
-    return parse_options(raw, driver_names=DRIVER, host=host)
+    return parse_options(raw, driver_names=DRIVER, misplaced=MISPLACED, host=host)
 
 
 def fatal(parsed: ParsedOptions) -> list[Problem]:
@@ -84,6 +85,9 @@ def test_a_reader_endpoint_means_readers() -> None:
             "OPTIONS['reader_host_selector_strategy']",
             "not avail",
         ),
+        ({"failure_detection_count": 2.5}, "OPTIONS['failure_detection_count']", "a whole number"),
+        ({"bg_interval_high_ms": "x"}, "OPTIONS['bg_interval_high_ms']", "a number of milliseconds"),
+        ({"pool_size": 5}, "OPTIONS['pool_size']", "cannot be used here. Use CONN_MAX_AGE."),
         ({"monitoring-conect_timeout": 1}, "OPTIONS['monitoring-conect_timeout']", "connection_timeout"),
     ],
 )

@@ -15,6 +15,7 @@ from ...drivers.mysql_connector import (
     CLIENT_FLAGS,
     DB_API,
     DRIVER_ERRORS,
+    MISPLACED_OPTIONS,
     OPTION_NAMES,
     MySQLConnectorDriver,
     autocommits,
@@ -82,6 +83,7 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
     SchemaEditorClass = SchemaEditor
     driver = MySQLConnectorDriver()
     driver_option_names = OPTION_NAMES
+    driver_misplaced_options = MISPLACED_OPTIONS
     error_wrapper_class = ErrorWrapper
     driver_errors = DRIVER_ERRORS
 
