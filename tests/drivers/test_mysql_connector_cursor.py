@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mysql.connector import OperationalError, ProgrammingError
 
-from django_aurora_routing.drivers.mysql_connector import DRIVER_ERRORS, MySQLConnectorDriver, is_hung_up
+from django_aurora_routing.drivers.mysql_connector import DRIVER_ERRORS, MySQLConnectorDriver, autocommits, is_hung_up
 from django_aurora_routing.drivers.mysql_connector_cursor import Cursor
 from django_aurora_routing.lab import LocalServer
 
@@ -195,6 +196,31 @@ class TestCallproc:
         if procedure == "plain":
             cursor.callproc("app.plain", ["x", 0])
             assert cursor.fetchall() == (("x",),)
+
+
+class TestAround:
+    def test_autocommit_is_as_the_server_last_said(self, connect: Any) -> None:
+        connection = connect()
+        assert autocommits(connection)
+        Cursor(connection).execute("SET autocommit = 0")
+        assert not autocommits(connection)
+        Cursor(connection).execute("SELECT seq FROM seq_1_to_5")
+        assert not autocommits(connection)
+        Cursor(connection).execute("SET autocommit = 1")
+        assert autocommits(connection)
+
+    def test_a_local_file_is_loaded_where_that_is_allowed(self, connect: Any, tmp_path: Path) -> None:
+        (tmp_path / "rows.tsv").write_text("1\té\n2\tb\n")
+        load = f"LOAD DATA LOCAL INFILE '{tmp_path}/rows.tsv' INTO TABLE loaded"
+        for allowed in (True, False):
+            cursor = Cursor(connect(allow_local_infile=allowed))
+            cursor.execute("CREATE TEMPORARY TABLE loaded (id INT, name VARCHAR(10))")
+            if allowed:
+                assert cursor.execute(load) == 2
+                assert asked(cursor, "SELECT * FROM loaded") == ((1, "é"), (2, "b"))
+            else:
+                with pytest.raises(DRIVER_ERRORS):
+                    cursor.execute(load)
 
 
 class TestEnds:
