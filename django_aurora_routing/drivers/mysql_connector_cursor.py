@@ -28,7 +28,7 @@ _CODECS = {
     "latin1": "cp1252",
 }
 _INSERT_VALUES = re.compile(
-    rb"\s*((?:INSERT|REPLACE)\b.+\bVALUES?\s*)"
+    rb"\s*((?:INSERT|REPLACE)\b(?:[^%]|%%)+\bVALUES?\s*)"
     rb"(\(\s*(?:%s|%\(.+\)s)\s*(?:,\s*(?:%s|%\(.+\)s)\s*)*\))"
     rb"(\s*(?:ON DUPLICATE[^%]*)?);?\s*\Z",
     re.IGNORECASE | re.DOTALL,

@@ -161,6 +161,10 @@ class TestExecutemany:
         cursor.executemany(sql, [("a", 1), ("a", 2), ("b", 3)])
         assert asked(cursor, f"SELECT name, n FROM {table} ORDER BY name") == (("a", 2), ("b", 0))
 
+    def test_parameters_before_the_values(self, cursor: Cursor, table: str) -> None:
+        sql = f"INSERT INTO {table} (name) SELECT %s UNION VALUES (%s)"
+        assert cursor.executemany(sql, [("a", "b"), ("c", "c")]) == 3
+
     def test_anything_else_goes_one_by_one(self, cursor: Cursor, table: str) -> None:
         cursor.executemany(f"INSERT INTO {table} (name) VALUES (%s)", [("a",), ("b",), ("c",)])
         assert cursor.executemany(f"UPDATE {table} SET n = %s WHERE name = %s", [(1, "a"), (2, "b"), (3, "-")]) == 2
