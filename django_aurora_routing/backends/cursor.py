@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 
-from ..core.statements import is_plain_read
+from ..core.failures import Failure, classify_mysql
+from ..core.statements import is_one_statement, is_plain_read
 from ..errors import (
     FailoverError,
     FailoverFailedError,
@@ -24,6 +25,12 @@ def _may_repeat(error: FailoverError, sql: Any) -> bool:
     return isinstance(error, FailoverSuccessError) or (isinstance(sql, str) and is_plain_read(sql))
 
 
+def _unknown(reason: str, cause: FailoverError) -> TransactionResolutionUnknownError:
+    error = TransactionResolutionUnknownError(f"{reason}: {cause}")
+    error.in_transaction, error.__cause__ = False, cause
+    return error
+
+
 class ClusterCursorMixin:
     """Over Django's `CursorWrapper` (or its debug variant)."""
 
@@ -34,7 +41,7 @@ class ClusterCursorMixin:
         try:
             return super()._execute(sql, params, *context)  # type: ignore[misc]
         except FailoverError as exc:
-            error = exc
+            error = self._judged(exc, sql)
         for _ in range(MAX_REPEATS):
             if not _may_repeat(error, sql):
                 break
@@ -43,7 +50,7 @@ class ClusterCursorMixin:
             try:
                 return super()._execute(sql, params, *context)  # type: ignore[misc]
             except FailoverError as exc:
-                error = exc
+                error = self._judged(exc, sql)
         raise error
 
     def _executemany(self, sql: Any, param_list: Any, *context: Any) -> Any:
@@ -52,11 +59,23 @@ class ClusterCursorMixin:
         except FailoverSuccessError as exc:
             if exc.in_transaction:
                 raise
-            error = TransactionResolutionUnknownError(
-                f"executemany() was cut off, some of its rows may be there: {exc}"
-            )
-            error.in_transaction = False
-            raise error from exc
+            raise _unknown("executemany() was cut off, some of its rows may be there", exc) from exc
+
+    def callproc(self, procname: Any, params: Any = None, kparams: Any = None) -> Any:
+        try:
+            return super().callproc(procname, params, kparams)  # type: ignore[misc]
+        except FailoverError as exc:
+            raise self._judged(exc, f"CALL {procname}") from exc.__cause__
+
+    def _judged(self, error: FailoverError, sql: Any) -> FailoverError:
+        """The error, or what it comes to where a refused write was not the first of its call."""
+        if error.in_transaction or not isinstance(error, FailoverSuccessError):
+            return error
+        facts = self.db.driver.facts(error.__cause__)
+        was_refused = facts is not None and classify_mysql(facts) is Failure.READ_ONLY
+        if not was_refused or (isinstance(sql, str) and is_one_statement(sql)):
+            return error
+        return _unknown("A part of what was called may have been done before the rest was refused", error)
 
     def close(self) -> None:
         """Close the driver's cursor. SQLCompiler does so while an error is on its way, which nothing here may hide."""

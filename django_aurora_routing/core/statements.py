@@ -1,4 +1,4 @@
-"""Which SQL may be sent twice; looks at text only, and says no when in doubt."""
+"""Which SQL may be sent twice, and which is done as a whole; looks at text only, and says no when in doubt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from functools import lru_cache
 
 _SKIP = re.compile(r"(?:\s+|\(|--[ \t][^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|/\*(?![!M])(?:[^*]|\*(?!/))*\*/)+")
 _PLAIN = re.compile(r"(?:SELECT|SHOW|DESCRIBE|DESC|EXPLAIN|VALUES|TABLE)\b", re.IGNORECASE)
+_WHOLE = re.compile(
+    r"(?:INSERT|REPLACE|UPDATE|DELETE|LOAD|SELECT|WITH|CREATE|ALTER|DROP|TRUNCATE|RENAME|SET)\b", re.IGNORECASE
+)
 # Locking reads, reads that write somewhere, functions with an effect, executable comments, several statements.
 _EFFECT = re.compile(
     r"\bFOR\s+(?:UPDATE|SHARE)\b|\bLOCK\s+IN\s+SHARE\s+MODE\b|\bINTO\b|:=|/\*[!M]|;\s*\S"
@@ -26,3 +29,14 @@ def is_plain_read(sql: str) -> bool:
     start = _SKIP.match(sql)
     rest = sql[start.end() :] if start else sql
     return _PLAIN.match(rest) is not None and _EFFECT.search(rest) is None
+
+
+@lru_cache(maxsize=512)
+def is_one_statement(sql: str) -> bool:
+    """True for what a server does as a whole or not at all, so that a refusal means that nothing has been done.
+
+    Not so a procedure, or several statements in one text: in autocommit, what came before the refused one stays.
+    """
+    start = _SKIP.match(sql)
+    rest = sql[start.end() :] if start else sql
+    return _WHOLE.match(rest) is not None and ";" not in rest.rstrip("; \t\r\n")

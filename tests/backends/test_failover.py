@@ -111,6 +111,26 @@ def test_a_planned_switchover_is_not_seen_in_autocommit(cluster: LocalCluster, w
     assert server_of(writer) == cluster.writer.id
 
 
+@pytest.mark.parametrize(
+    "way", ["CALL two()", "INSERT INTO t VALUES (1, 'a'); DO SLEEP(1); INSERT INTO t VALUES (2, 'a')", None]
+)
+def test_what_was_refused_half_way_by_a_demoted_writer_is_unknown_and_not_repeated(
+    cluster: LocalCluster, writer: str, way: str | None
+) -> None:
+    cluster.writer.query(
+        "CREATE OR REPLACE PROCEDURE app.two() SQL SECURITY INVOKER "
+        "BEGIN INSERT INTO t VALUES (1, 'a'); DO SLEEP(1); INSERT INTO t VALUES (2, 'a'); END"
+    )
+    cluster.catch_up()
+    with promotion_after(cluster, 0.4), pytest.raises(TransactionResolutionUnknownError):
+        if way is None:
+            with connections[writer].cursor() as cursor:
+                cursor.callproc("two")
+        else:
+            execute(writer, way)
+    assert rows(cluster) == [1]
+
+
 def test_a_write_on_a_reader_alias_stays_the_applications_error(
     cluster: LocalCluster, aliases: Aliases, table: str
 ) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_aurora_routing.core.statements import is_plain_read
+from django_aurora_routing.core.statements import is_one_statement, is_plain_read
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,15 @@ def test_plain_reads(sql: str) -> None:
 )
 def test_everything_else(sql: str) -> None:
     assert not is_plain_read(sql)
+
+
+@pytest.mark.parametrize("sql", ["INSERT INTO t VALUES (%s)", " /* a; b */ UPDATE t SET a = 1;\n", "(SELECT 1)"])
+def test_what_is_done_as_a_whole(sql: str) -> None:
+    assert is_one_statement(sql)
+
+
+@pytest.mark.parametrize(
+    "sql", ["CALL p()", "INSERT INTO t VALUES (1); DELETE FROM t", "BEGIN NOT ATOMIC INSERT INTO t VALUES (1); END", ""]
+)
+def test_what_may_be_done_in_part(sql: str) -> None:
+    assert not is_one_statement(sql)
