@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.utils import DatabaseErrorWrapper
 
-if TYPE_CHECKING:
-    from ..cluster.activity import Activity
-    from .wrapper import ClusterWrapperMixin
+from ..cluster.activity import Activity
+from ..core.failures import ErrorFacts
 
 
 class ClusterErrorWrapper(DatabaseErrorWrapper):
     """Django's error wrapper, with two marks for the host monitor and a look at each error for a lost connection."""
 
-    wrapper: Any
+    wrapper: Any  # a ClusterWrapperMixin
 
-    def __init__(self, wrapper: ClusterWrapperMixin, activity: Activity) -> None:
+    def __init__(self, wrapper: Any, activity: Activity) -> None:
         super().__init__(wrapper)
         self._activity = activity
 
@@ -38,5 +37,13 @@ class ClusterErrorWrapper(DatabaseErrorWrapper):
         self._activity.busy = False
         if exc_value is None:
             return
-        self.wrapper.meet_error(exc_value)
-        super().__exit__(exc_type, exc_value, traceback)
+        facts = self.wrapper.driver.facts(exc_value)
+        if facts is None:
+            self.wrapper.meet_interruption()
+            return
+        self.wrapper.meet_error(exc_value, facts)
+        self.convert(exc_value, facts, traceback)
+
+    def convert(self, error: BaseException, facts: ErrorFacts, traceback: TracebackType | None) -> None:
+        """Raise Django's error in the place of a driver's; Django itself goes by the class."""
+        super().__exit__(type(error), error, traceback)

@@ -17,7 +17,7 @@ from ..cluster.activity import Activity
 from ..cluster.connector import Refused, Search
 from ..cluster.topology_monitor import MissingPattern
 from ..core.failover import Place, place_of
-from ..core.failures import Failure, classify_mysql
+from ..core.failures import ErrorFacts, Failure, classify_mysql
 from ..core.options import FailoverMode
 from ..drivers.base import Connection, Driver
 from ..errors import (
@@ -222,13 +222,12 @@ class ClusterWrapperMixin(_Base):
 
     # -- meeting a loss
 
-    def meet_error(self, error: BaseException) -> None:
+    def meet_error(self, error: BaseException, facts: ErrorFacts) -> None:
         """Called with each error of a driver call. Returns when it is the application's; raises after a loss."""
         search, phase = self._search, self._phase
         if search is None or phase in (Phase.CONNECT, Phase.CHECK) or not search.options.uses_failover:
             return
-        facts = self.driver.facts(error)
-        if facts is None or self.connection is None or isinstance(self.connection, LostConnection):
+        if self.connection is None or isinstance(self.connection, LostConnection):
             return
         if search.cluster.dialect is None or not search.cluster.dialect.is_cluster:
             return

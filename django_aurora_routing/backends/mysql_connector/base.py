@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.mysql.schema import DatabaseSchemaEditor as DjangoSchemaEditor
 
+from ...core.failures import ErrorFacts
 from ...core.options import nearest
 from ...drivers.base import Connection
 from ...drivers.mysql_connector import (
@@ -35,29 +36,16 @@ DjangoDatabaseWrapper: Any = import_django_mysql().DatabaseWrapper
 class ErrorWrapper(ClusterErrorWrapper):
     """Gives each error the class and the arguments that it has with mysqlclient, whatever the connector made of it."""
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._activity.busy = False
-        if exc_value is None:
-            return
-        facts = self.wrapper.driver.facts(exc_value)
-        if facts is None:
-            self.wrapper.meet_interruption()
-            return
-        self.wrapper.meet_error(exc_value)
+    def convert(self, error: BaseException, facts: ErrorFacts, traceback: TracebackType | None) -> None:
         if facts.errno is None:
             args: tuple[Any, ...] = (facts.message,)
-            cls = class_of_same_name(exc_value)
+            cls = class_of_same_name(error)
         else:
             errno = 2006 if facts.errno == -1 else facts.errno  # -1 is this driver's way to say "server gone"
             cls, args = error_class(errno), (errno, facts.message)
         if cls.__name__ not in ("DataError", "IntegrityError"):
             self.wrapper.errors_occurred = True
-        raise cls(*args).with_traceback(traceback) from exc_value
+        raise cls(*args).with_traceback(traceback) from error
 
 
 class _Literal(bytes):
