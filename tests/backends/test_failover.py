@@ -154,6 +154,9 @@ def test_a_read_only_transaction_on_a_healthy_writer_is_no_failover(writer: str)
 def test_a_killed_session_on_a_living_writer_comes_back_at_once(cluster: LocalCluster, writer: str) -> None:
     (ident,) = execute(writer, "SELECT CONNECTION_ID()")[0]
     cluster.writer.query(f"KILL {ident}")
+    deadline = time.monotonic() + 10
+    while not connections[writer].is_hung_up() and time.monotonic() < deadline:
+        time.sleep(0.005)  # KILL answers before it has killed
     insert(writer, 1)
     assert rows(cluster) == [1]
 
