@@ -310,10 +310,12 @@ class ClusterWrapperMixin(_Base):
 
     # -- transactions
 
-    def _commit(self) -> Any:
+    def _commit_phase(self) -> Phase:
         # A connection that is found dead now has lost its transaction for certain; after sending COMMIT one cannot say.
-        phase = Phase.COMMIT if not self.is_hung_up() else Phase.STATEMENT
-        with self._in_phase(phase):
+        return Phase.STATEMENT if self.is_hung_up() else Phase.COMMIT
+
+    def _commit(self) -> Any:
+        with self._in_phase(self._commit_phase()):
             return super()._commit()  # type: ignore[misc]
 
     def _rollback(self) -> Any:
@@ -350,7 +352,7 @@ class ClusterWrapperMixin(_Base):
             return
         phase = self._phase
         if phase is not Phase.CONNECT:
-            phase = Phase.BEGIN if self.autocommit else Phase.END if self._begun_by_atomic else Phase.COMMIT
+            phase = Phase.BEGIN if self.autocommit else Phase.END if self._begun_by_atomic else self._commit_phase()
         for attempt in range(MAX_REPEATS + 1):
             try:
                 with self._in_phase(phase):
@@ -360,6 +362,8 @@ class ClusterWrapperMixin(_Base):
                 if phase is Phase.END:
                     self._end_without_connection(autocommit)
                     break
+                if autocommit and isinstance(self.connection, LostConnection):
+                    self._forget_lost_transaction()  # it was to end here, and who asked for that is told of the loss
                 if phase is not Phase.BEGIN or isinstance(exc, FailoverFailedError) or attempt == MAX_REPEATS:
                     raise
         # Only Atomic.__enter__ asks for this, and only Atomic.__exit__ undoes it, after its COMMIT or ROLLBACK.
@@ -376,11 +380,14 @@ class ClusterWrapperMixin(_Base):
     def _leave_lost_transaction(self, lost: LostConnection, autocommit: bool) -> None:
         if not autocommit:
             lost.raise_again()
+        self._forget_lost_transaction()
+        begun_by_hand, self._begun_by_atomic = not self._begun_by_atomic, False
+        if begun_by_hand and lost.error is not None:
+            lost.raise_again()  # to MySQL, going back to autocommit is a COMMIT
+
+    def _forget_lost_transaction(self) -> None:
         self.connection = None
         self.autocommit = True
         self.needs_rollback = False
         self.run_on_commit = []
         self.run_commit_hooks_on_set_autocommit_on = False
-        begun_by_hand, self._begun_by_atomic = not self._begun_by_atomic, False
-        if begun_by_hand and lost.error is not None:
-            lost.raise_again()  # to MySQL, going back to autocommit is a COMMIT

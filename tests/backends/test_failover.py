@@ -321,6 +321,17 @@ def test_transactions_by_hand_are_lost_as_a_whole_too(cluster: LocalCluster, wri
     assert rows(cluster) == [3]
 
 
+def test_going_back_to_autocommit_on_a_dead_connection_is_reported_once(cluster: LocalCluster, writer: str) -> None:
+    transaction.set_autocommit(False, using=writer)
+    insert(writer, 1)
+    kill_and_promote(cluster)
+    with pytest.raises(FailoverSuccessError):
+        transaction.set_autocommit(True, using=writer)
+    assert is_clean(writer)
+    insert(writer, 2)
+    assert rows(cluster) == [2]
+
+
 def test_closing_the_connection_inside_a_lost_block_does_not_hide_the_loss(cluster: LocalCluster, writer: str) -> None:
     with pytest.raises(FailoverSuccessError), transaction.atomic(using=writer):
         insert(writer, 1)
