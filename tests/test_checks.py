@@ -38,8 +38,14 @@ def test_e001_says_what_connecting_would_say() -> None:
     assert message.hint == "Did you mean 'plugins'?"
 
 
-def test_e001_for_a_port_that_is_none() -> None:
-    assert ids(default={"PORT": "33o6"}) == ["aurora_routing.E001"]
+@pytest.mark.parametrize(
+    "wrong",
+    [{"PORT": "33o6"}, {"PORT": 70000}, {"PORT": "²"}, {"PORT": -1}, {"HOST": None}, {"HOST": 5}, {"OPTIONS": "x"}],
+)
+def test_e001_for_settings_of_the_wrong_kind(wrong: dict[str, Any]) -> None:
+    (message,) = messages(default=wrong)
+    assert message.id == "aurora_routing.E001"
+    assert next(iter(wrong)) in message.msg
 
 
 def test_e002_when_the_dialect_needs_a_pattern_that_the_host_does_not_give() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -18,7 +19,11 @@ from ..drivers.base import Driver
 DJANGO_OPTION_NAMES = frozenset({"isolation_level"})
 """Names in OPTIONS that Django's own MySQL backend takes out before the driver sees them."""
 
-_NOT_FOR_MONITORS = ("database", "db", "init_command", "autocommit", "read_timeout", "write_timeout")
+# What belongs to the application's session, or changes how answers look.
+_NOT_FOR_MONITORS = (
+    *("database", "db", "init_command", "autocommit", "read_timeout", "write_timeout"),
+    *("raw", "use_unicode", "converter_class", "raise_on_warnings"),
+)
 _MONITOR_READ_TIMEOUT = 5  # seconds; both implementations of the connector take whole ones only
 
 
@@ -31,15 +36,22 @@ def parse_settings(
     settings_dict: Mapping[str, Any], driver_names: Collection[str], misplaced: Mapping[str, str]
 ) -> ParsedOptions:
     """Read an alias's OPTIONS. Never raises; what is wrong is in `problems`."""
-    port = settings_dict.get("PORT") or DEFAULT_PORT
-    if not str(port).isdigit():
-        problem = Problem("PORT", f"must be a number, not {port!r}.", "")
+    host, port = settings_dict.get("HOST", ""), settings_dict.get("PORT") or DEFAULT_PORT
+    options = settings_dict.get("OPTIONS") or {}
+    problem: Problem | None = None
+    if not isinstance(host, str):
+        problem = Problem("HOST", f"must be text, not {host!r}.", "")
+    elif not re.fullmatch("[0-9]{1,5}", str(port)) or not 0 < int(port) < 65536:
+        problem = Problem("PORT", f"must be a number from 1 to 65535, not {port!r}.", "")
+    elif not isinstance(options, Mapping):
+        problem = Problem("OPTIONS", f"must be a dictionary, not {options!r}.", "")
+    if problem is not None:
         return ParsedOptions(Options(plugins=()), {}, (problem,))
     return parse_options(
-        settings_dict.get("OPTIONS") or {},
+        options,
         driver_names={*driver_names, *DJANGO_OPTION_NAMES},
         misplaced=misplaced,
-        host=settings_dict.get("HOST") or "",
+        host=host,
         port=int(port),
     )
 
@@ -81,7 +93,7 @@ def search_for(
     settings_dict: Mapping[str, Any], options: Options, driver: Driver, params: Mapping[str, Any]
 ) -> Search | None:
     """What places the alias's connections; None when it talks to HOST alone (no plugin wants the topology)."""
-    if not options.uses_topology or (settings_dict.get("HOST") or "").startswith("/"):
+    if not options.uses_topology or params.get("unix_socket"):
         return None
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
     plain["read_timeout"] = _MONITOR_READ_TIMEOUT

@@ -43,6 +43,11 @@ class Problem:
         return f"{self.setting}: {self.message} {self.hint}".strip()
 
 
+# By the unit in which the value is written. Nobody waits for longer than a million seconds, nor can all of Python and
+# the driver; below a millisecond nothing could ever be done in time.
+_LIMITS = {INT: (1, 1_000_000), SECONDS: (0.001, 1_000_000), MILLISECONDS: (1, 1_000_000_000)}
+
+
 class FailoverMode(enum.Enum):
     """Which instances a connection may be on after a failover."""
 
@@ -129,6 +134,9 @@ def parse_options(
     for_monitors: dict[str, dict[str, object]] = {prefix: {} for prefix in MONITOR_PREFIXES}
     for name, value in raw.items():
         setting = f"OPTIONS[{name!r}]"
+        if not isinstance(name, str):
+            problems.append(Problem(setting, "the name of an option is text.", ""))
+            continue
         name = SPELLINGS.get(name, name)
         prefix = next((p for p in (*MONITOR_PREFIXES, *LATER_PREFIXES) if name.startswith(p)), None)
         if row := OPTION_TABLE.get(name):
@@ -166,6 +174,9 @@ def _build(
     def of(name: str) -> object:
         return values[name] if values.get(name) is not None else OPTION_TABLE[name].default
 
+    def number(name: str) -> float:
+        return float(of(name))  # type: ignore[arg-type]
+
     pattern: HostPattern | None = None
     if text := values.get("cluster_instance_host_pattern"):
         try:
@@ -191,22 +202,20 @@ def _build(
         cluster_id=str(values["cluster_id"]) if values.get("cluster_id") is not None else None,
         host_pattern=pattern,
         dialect=_optional_text(of("wrapper_dialect")),
-        connect_timeout=_positive("connect_timeout", of("connect_timeout"), problems),
+        connect_timeout=number("connect_timeout"),
         read_only=read_only,
         failover_mode=FailoverMode(mode),
-        failover_timeout=_positive("failover_timeout_sec", of("failover_timeout_sec"), problems),
+        failover_timeout=number("failover_timeout_sec"),
         reader_strategy=strategy,
         failover_reader_strategy=str(of("failover_reader_host_selector_strategy") or strategy),
         failover_enabled=bool(of("enable_failover")),
-        topology_refresh=_positive("topology_refresh_ms", of("topology_refresh_ms"), problems),
-        topology_high_refresh=_positive(
-            "cluster_topology_high_refresh_rate_ms", of("cluster_topology_high_refresh_rate_ms"), problems
-        ),
+        topology_refresh=number("topology_refresh_ms"),
+        topology_high_refresh=number("cluster_topology_high_refresh_rate_ms"),
         detection_enabled=bool(of("failure_detection_enabled")),
-        detection_time=_positive("failure_detection_time_ms", of("failure_detection_time_ms"), problems),
-        detection_interval=_positive("failure_detection_interval_ms", of("failure_detection_interval_ms"), problems),
-        disposal=_positive("monitor_disposal_time_ms", of("monitor_disposal_time_ms"), problems),
-        detection_count=int(_positive("failure_detection_count", of("failure_detection_count"), problems)),
+        detection_time=number("failure_detection_time_ms"),
+        detection_interval=number("failure_detection_interval_ms"),
+        disposal=number("monitor_disposal_time_ms"),
+        detection_count=int(number("failure_detection_count")),
         topology_monitor_params=MappingProxyType(for_monitors["topology-monitoring-"]),
         host_monitor_params=MappingProxyType(for_monitors["monitoring-"]),
     )
@@ -214,13 +223,6 @@ def _build(
 
 def _optional_text(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _positive(name: str, value: object, problems: list[Problem]) -> float:
-    number = float(value)  # type: ignore[arg-type]
-    if number <= 0:
-        problems.append(Problem(f"OPTIONS[{name!r}]", f"must be greater than 0, not {value!r}.", ""))
-    return number
 
 
 def _parse_plugins(value: object, problems: list[Problem]) -> tuple[str, ...]:
@@ -264,9 +266,13 @@ def _parse_value(row: OptionRow, value: object, problems: list[Problem]) -> obje
                 raise ValueError
             if row.kind == INT and number != int(number):
                 raise ValueError
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             unit = "a whole number" if row.kind == INT else f"a number of {row.kind}"
             problems.append(Problem(setting, f"must be {unit}, not {value!r}.", ""))
+            return None
+        least, most = _LIMITS[row.kind]
+        if row.active and not least <= number <= most:
+            problems.append(Problem(setting, f"must be from {least:g} to {most}, not {value!r}.", ""))
             return None
         return number / 1000 if row.kind == MILLISECONDS else number
     if row.kind == CHOICE:
@@ -279,5 +285,9 @@ def _parse_value(row: OptionRow, value: object, problems: list[Problem]) -> obje
         else:
             problem = f"{text!r} is not a choice. {nearest(folded, row.choices)}".strip()
         problems.append(Problem(setting, problem, f"Use one of: {', '.join(row.choices)}."))
+        return None
+    if row.active and (isinstance(value, bool) or not isinstance(value, (str, int))):
+        hint = "Write the names in one text, with commas between them." if row.name == "plugins" else ""
+        problems.append(Problem(setting, f"must be text, not {value!r}.", hint))
         return None
     return str(value)

@@ -38,6 +38,15 @@ def test_a_writer_alias_is_on_the_writer_and_a_reader_alias_on_a_reader(
     assert server_of(reader) in {instance.id for instance in cluster.readers}
 
 
+@pytest.mark.parametrize("option", [{"raw": True}, {"use_unicode": False}, {"raise_on_warnings": True}])
+def test_what_changes_the_applications_answers_is_not_for_the_monitors(
+    cluster: LocalCluster, aliases: Aliases, option: dict[str, bool]
+) -> None:
+    writer = aliases.add("w", failover_timeout_sec=5, **option)
+    connections[writer].ensure_connection()
+    assert cluster.writer.connections
+
+
 def test_round_robin_takes_all_readers_in_turn(cluster: LocalCluster, aliases: Aliases) -> None:
     reader = aliases.add("r", read_only=True, reader_host_selector_strategy="round_robin")
     seen = []

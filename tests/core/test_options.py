@@ -73,7 +73,14 @@ def test_a_reader_endpoint_means_readers() -> None:
         ({"plugins": "iam"}, "OPTIONS['plugins']", "is not available in this version"),
         ({"failover_mode": "strict-writter"}, "OPTIONS['failover_mode']", "Did you mean 'strict_writer'?"),
         ({"failover_timeout_sec": "soon"}, "OPTIONS['failover_timeout_sec']", "a number of seconds"),
-        ({"failover_timeout_sec": 0}, "OPTIONS['failover_timeout_sec']", "greater than 0"),
+        ({"failover_timeout_sec": 0}, "OPTIONS['failover_timeout_sec']", "from 0.001 to 1000000, not 0"),
+        ({"connect_timeout": 1e12}, "OPTIONS['connect_timeout']", "from 0.001 to 1000000, not"),
+        ({"connect_timeout": 10**400}, "OPTIONS['connect_timeout']", "a number of seconds"),
+        ({"topology_refresh_ms": -1}, "OPTIONS['topology_refresh_ms']", "from 1 to 1000000000, not -1"),
+        ({"cluster_topology_high_refresh_rate_ms": 1e-9}, "OPTIONS['cluster_topology_high_refresh_rate_ms']", "from 1"),
+        ({"failure_detection_count": 0}, "OPTIONS['failure_detection_count']", "from 1 to 1000000, not 0"),
+        ({"plugins": ["failover"]}, "OPTIONS['plugins']", "commas"),
+        ({"cluster_id": b"1"}, "OPTIONS['cluster_id']", "must be text"),
         ({"topology_refresh_ms": True}, "OPTIONS['topology_refresh_ms']", "a number of milliseconds"),
         ({"topology_refresh_ms": "nan"}, "OPTIONS['topology_refresh_ms']", "a number of milliseconds"),
         ({"read_only": "yes"}, "OPTIONS['read_only']", "True or False"),
@@ -95,6 +102,11 @@ def test_a_mistake_is_named_with_what_to_write(given: dict[str, object], setting
     problems = fatal(parse(**given))
     assert [problem.setting for problem in problems] == [setting]
     assert words in str(problems[0])
+
+
+def test_a_name_that_is_no_text_is_a_mistake() -> None:
+    (problem,) = parse_options({1: 2}, driver_names=DRIVER).problems  # type: ignore[dict-item]
+    assert problem.setting == "OPTIONS[1]"
 
 
 def test_a_name_without_effect_is_said_to_be_without_effect() -> None:
