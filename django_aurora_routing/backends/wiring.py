@@ -102,5 +102,7 @@ def search_for(
         Link(driver, {**plain, **options.host_monitor_params}),
         options.connect_timeout,
     )
-    key, settings = cluster_key_of(settings_dict, options), cluster_settings_of(settings_dict, options)
-    return Search(cluster_of(key, lambda: Cluster(key, settings, links)), links, options)
+    key = cluster_key_of(settings_dict, options)
+    return Search(
+        cluster_of(key, lambda: Cluster(key, cluster_settings_of(settings_dict, options), links)), links, options
+    )

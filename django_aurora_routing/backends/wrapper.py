@@ -18,7 +18,7 @@ from ..cluster.connector import Refused, Search
 from ..cluster.topology_monitor import MissingPattern
 from ..core.failover import Place, place_of
 from ..core.failures import ErrorFacts, Failure, classify_mysql
-from ..core.options import FailoverMode
+from ..core.options import FailoverMode, ParsedOptions
 from ..drivers.base import Connection, Driver
 from ..errors import (
     FailoverError,
@@ -69,6 +69,7 @@ class ClusterWrapperMixin(_Base):
         self._generation = 0
         self._after_failure = False
         self._begun_by_atomic = False
+        self._parsed: tuple[Any, ParsedOptions] | None = None
 
     @cached_property
     def wrap_database_errors(self) -> ClusterErrorWrapper:
@@ -96,10 +97,13 @@ class ClusterWrapperMixin(_Base):
     # -- connecting
 
     def split_options(self, settings_dict: Mapping[str, Any]) -> dict[str, Any]:
-        """Check OPTIONS, keep ours, and return the driver's."""
-        parsed = checked_options(self.alias, settings_dict, self.driver_option_names, self.driver_misplaced_options)
-        self._options = parsed.options
-        return dict(parsed.driver)
+        """Check OPTIONS, keep ours, and return the driver's. Parsed anew only when the settings have changed."""
+        given = (dict(settings_dict["OPTIONS"]), settings_dict["HOST"], settings_dict["PORT"])
+        if self._parsed is None or self._parsed[0] != given:
+            parsed = checked_options(self.alias, settings_dict, self.driver_option_names, self.driver_misplaced_options)
+            self._parsed = (given, parsed)
+        self._options = self._parsed[1].options
+        return dict(self._parsed[1].driver)
 
     def connect(self) -> None:
         """Connect by Django's own way, so that each switch restores all session state; again if that is cut off."""
