@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
 from .endpoints import EndpointKind, HostPattern, parse_endpoint, parse_host_pattern
 from .option_table import (
@@ -115,7 +116,7 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 
 def parse_options(
-    raw: Mapping[str, object],
+    raw: Mapping[Any, object],
     *,
     driver_names: Collection[str],
     misplaced: Mapping[str, str] = MappingProxyType({}),
