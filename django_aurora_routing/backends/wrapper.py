@@ -160,7 +160,11 @@ class ClusterWrapperMixin(_Base):
         if isinstance(error, MissingPattern):
             return ImproperlyConfigured(f"DATABASES[{self.alias!r}]: {error}")
         if error is not None:
-            return error if self.driver.facts(error) is not None else OperationalError(refused.reason)
+            if self.driver.facts(error) is not None:
+                return error
+            other = OperationalError(refused.reason)
+            other.__cause__ = error
+            return other
         failed = FailoverFailedError(f"Alias {self.alias!r}: {refused.reason}")
         failed.in_transaction = False
         return failed

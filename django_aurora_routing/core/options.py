@@ -29,6 +29,7 @@ from .option_table import (
     TOPOLOGY,
     OptionRow,
 )
+from .secret import hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +151,14 @@ def parse_options(
             problems.append(Problem(setting, "is accepted but has no effect in this version.", "", fatal=False))
         elif prefix is not None:
             if (plain := name.removeprefix(prefix)) in driver_names:
-                for_monitors[prefix][plain] = value
+                for_monitors[prefix][plain] = hidden(plain, value)
             else:
                 hint = nearest(plain, driver_names) or "Write an argument of the driver's connect() after the prefix."
                 problems.append(Problem(setting, f"{plain!r} is not an option of the driver.", hint))
         elif name in misplaced:
             problems.append(Problem(setting, "cannot be used here.", misplaced[name]))
         elif name in driver_names:
-            driver[name] = value
+            driver[name] = hidden(name, value)
         else:
             hint = nearest(name, {*OPTION_TABLE, *driver_names}) or "See the documentation's list of options."
             problems.append(Problem(setting, "is not an option of this backend or its driver.", hint))

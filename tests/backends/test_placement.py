@@ -9,6 +9,7 @@ import time
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, OperationalError, ProgrammingError, connections, models
+from django.views.debug import ExceptionReporter
 
 from django_aurora_routing import FailoverFailedError
 from django_aurora_routing.lab import LocalCluster
@@ -211,3 +212,15 @@ def test_get_or_create_survives_its_race(aliases: Aliases, table: str) -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(outcomes) == [("a", False), ("a", True)]
+
+
+@pytest.mark.parametrize("plugins", [..., ""], ids=["cluster", "alone"])
+def test_an_error_page_shows_no_password(cluster: LocalCluster, aliases: Aliases, plugins: str) -> None:
+    alias = aliases.add("w", PASSWORD="is-not-shown", plugins=plugins, **{"monitoring-password": "nor-this"})
+    with pytest.raises(OperationalError) as refused:
+        connections[alias].ensure_connection()
+    below = refused.tb.tb_next  # this function's own frame has them in its source
+    reporter = ExceptionReporter(None, refused.type, refused.value.with_traceback(below), below)
+    for page in (reporter.get_traceback_html(), reporter.get_traceback_text()):
+        assert "is-not-shown" not in page
+        assert "nor-this" not in page

@@ -11,6 +11,7 @@ from django.db.backends.mysql.schema import DatabaseSchemaEditor as DjangoSchema
 
 from ...core.failures import ErrorFacts
 from ...core.options import nearest
+from ...core.secret import hidden
 from ...drivers.base import Connection
 from ...drivers.mysql_connector import (
     CLIENT_FLAGS,
@@ -83,7 +84,7 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
         params: dict[str, Any] = {"charset": "utf8mb4", "use_unicode": True}
         for setting, name in (("USER", "user"), ("NAME", "database"), ("PASSWORD", "password")):
             if settings_dict[setting]:
-                params[name] = settings_dict[setting]
+                params[name] = hidden(name, settings_dict[setting])
         if settings_dict["HOST"].startswith("/"):
             params["unix_socket"] = settings_dict["HOST"]
         # An UPDATE reports the rows it found, not those it changed: Django counts on it.

@@ -1,0 +1,20 @@
+"""A password that does not show itself where values are shown: in reprs, on error pages, in error trackers."""
+
+from __future__ import annotations
+
+SECRET_NAMES = frozenset({"password", "passwd", "password1", "password2", "password3"})
+"""The driver's arguments that are passwords."""
+
+
+class Secret(str):
+    """Text like any other, but for its repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'********'"
+
+
+def hidden(name: str, value: object) -> object:
+    """The value of an argument of the driver, as a Secret if it is a password."""
+    return Secret(value) if name in SECRET_NAMES and isinstance(value, str) else value
