@@ -286,4 +286,7 @@ def _report(label: str, outcomes: Sequence[Outcome]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
