@@ -1,8 +1,8 @@
 """One process that inserts rows by the ORM until its cluster has failed over, and says what became of each row.
 
-`python -m benchmarks._writing`: DATABASES["default"] comes as a line of JSON by stdin, then, after the promotion, its
-time; the account goes to stdout. It is an application as each contender's documentation has it: FailoverSuccessError
-means "run it again".
+`python -m benchmarks._writing`: DATABASES["default"] comes as a line of JSON by stdin, then a line when the writer has
+been killed, then the time of the promotion; the account goes to stdout. It is an application as each contender's
+documentation has it: FailoverSuccessError means "run it again".
 """
 
 from __future__ import annotations
@@ -50,10 +50,13 @@ def main() -> None:
     threading.Thread(target=write_on, args=(account, again), daemon=True).start()
     wait_for_write(account, since=float("-inf"))
     print("writing", flush=True)
+    sys.stdin.readline()
+    killed_at, used = time.monotonic(), time.process_time()
     promoted_at = float(sys.stdin.readline())
+    cpu = (time.process_time() - used) / (time.monotonic() - killed_at)
     wait_for_write(account, since=promoted_at)
     time.sleep(WRITE_ON_SECONDS)
-    report = {"written": dict(account.written), "found": account.found, "errors": account.errors}
+    report = {"written": dict(account.written), "found": account.found, "errors": account.errors, "cpu": cpu}
     print(json.dumps(report), flush=True)
     os._exit(0)  # not every contender's threads let a process end
 

@@ -2,7 +2,8 @@
 
 `python -m benchmarks.failover [--kills N] [--quick]`. Ours and the AWS wrapper take turns on one cluster. Each kill has
 a new process that inserts rows in a loop: kill -9, a promotion a second later, the first write since. The time begins
-when the new writer takes writes (`Promotion.writable`), so what the lab needs to promote it is not counted.
+when the new writer takes writes (`Promotion.writable`), so what the lab needs to promote it is not counted. And what
+the search costs meanwhile: the process's CPU, and the SELECTs it asks of the instances that are left.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_aurora_routing.lab import LocalCluster, Promotion
+from django_aurora_routing.lab import Instance, LocalCluster, Promotion
 
 from ._contenders import AWS_V2, OURS, Contender, cluster_database, installed
 from ._rows import CREATE_TABLE, TABLE
@@ -31,9 +32,14 @@ BEFORE_PROMOTION_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Kill:
-    """What one process saw of one kill. `milliseconds` is None where nothing was written within its limit."""
+    """What one process saw of one kill. `milliseconds` is None where nothing was written within its limit.
+
+    `cpu` is the part of one CPU, `selects` how many a second, both while there was no writer.
+    """
 
     milliseconds: float | None
+    cpu: float
+    selects: float
     acknowledged: int
     lost: int
     doubled: int
@@ -53,14 +59,15 @@ class Record:
 
     def cells(self, base: Sequence[float]) -> list[str]:
         """Minimum, median and maximum, each beside how many times the base's it is; and the balance of the rows."""
-        summaries = [summary(self.times), summary(base)]
-        shown = (
-            [with_ratio(own, own / other) for own, other in zip(*summaries, strict=True)]
-            if all(summaries)
-            else ["-", "-", "-"]
-        )
+        own = summary(self.times)
+        pairs = zip(own, summary(base), strict=True) if own and base else ()
+        shown = [with_ratio(value, value / other) for value, other in pairs] or ["-", "-", "-"]
         counts = [sum(getattr(kill, name) for kill in self.kills) for name in ("acknowledged", "lost", "doubled")]
         return [str(len(self.kills)), *shown, str(len(self.kills) - len(self.times)), *map(str, counts)]
+
+    def search(self) -> list[str]:
+        cpu, selects = (statistics.median(getattr(kill, name) for kill in self.kills) for name in ("cpu", "selects"))
+        return [f"{cpu * 100:.0f}", f"{selects:.0f}"]
 
     def errors(self) -> str:
         every = sum((kill.errors for kill in self.kills), Counter[str]())
@@ -96,6 +103,12 @@ def report(records: Sequence[Record]) -> None:
         ["kills", "min", "median", "max", "never", "acknowledged", "lost", "doubled"],
         [[record.contender.title, *record.cells(base)] for record in records],
     )
+    print_table(
+        "While there is no writer: the process's share of a CPU, and its SELECTs on the instances that are left",
+        ["% CPU", "SELECTs a second"],
+        [[record.contender.title, *record.search()] for record in records],
+    )
+    print()
     for record in records:
         print(f"  errors that {record.contender.title} showed to the application: {record.errors()}")
 
@@ -108,7 +121,7 @@ def kill_once(cluster: LocalCluster, contender: Contender) -> Kill:
     command = [sys.executable, "-m", "benchmarks._writing"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            promotion, account = told(process, cluster, contender)
+            promotion, account, selects = told(process, cluster, contender)
         finally:
             process.kill()
     stored = dict(cluster.writer.query(f"SELECT token, COUNT(*) FROM {TABLE} GROUP BY token"))
@@ -117,6 +130,8 @@ def kill_once(cluster: LocalCluster, contender: Contender) -> Kill:
     since = [at for at in written.values() if at > promotion.started]
     return Kill(
         milliseconds=(min(since) - promotion.writable) * 1000 if since else None,
+        cpu=account["cpu"],
+        selects=selects,
         acknowledged=len(acknowledged),
         lost=len(acknowledged - set(stored)),
         doubled=sum(count > 1 for count in stored.values()),
@@ -126,19 +141,28 @@ def kill_once(cluster: LocalCluster, contender: Contender) -> Kill:
 
 def told(
     process: subprocess.Popen[str], cluster: LocalCluster, contender: Contender
-) -> tuple[Promotion, dict[str, Any]]:
-    """Let it write, kill and promote; returns what it tells afterwards."""
+) -> tuple[Promotion, dict[str, Any], float]:
+    """Let it write, kill and promote; returns what it tells afterwards, and how much it asked meanwhile."""
     assert process.stdin is not None
     assert process.stdout is not None
     print(json.dumps(cluster_database(contender, cluster)), file=process.stdin, flush=True)
     if process.stdout.readline() != "writing\n":
         raise SystemExit(f"{contender.title} cannot write at all")
     time.sleep(WARM_UP_SECONDS)
+    readers = cluster.readers
     cluster.writer.kill()
+    print("killed", file=process.stdin, flush=True)
+    before, began = selects_on(readers), time.monotonic()
     time.sleep(BEFORE_PROMOTION_SECONDS)
+    selects = (selects_on(readers) - before) / (time.monotonic() - began)
     promotion = cluster.promote()
     print(promotion.started, file=process.stdin, flush=True)
-    return promotion, json.loads(process.stdout.readline())
+    return promotion, json.loads(process.stdout.readline()), selects
+
+
+def selects_on(instances: Sequence[Instance]) -> int:
+    """How many SELECTs they have been sent; replication sends none."""
+    return sum(int(instance.query("SHOW GLOBAL STATUS LIKE 'Com_select'")[0][1]) for instance in instances)
 
 
 if __name__ == "__main__":
