@@ -8,6 +8,7 @@ documentation has it: FailoverSuccessError means "run it again".
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import logging
 import os
@@ -69,11 +70,9 @@ def wait_for_write(account: Account, *, since: float) -> None:
 
 def errors_to_repeat(engine: str) -> type[BaseException]:
     """The error after which the contender's documentation says to run the statement again."""
-    if engine.startswith("aws_"):
-        from aws_advanced_python_wrapper.errors import FailoverSuccessError as Again
-    else:
-        from django_aurora_routing import FailoverSuccessError as Again
-    return Again
+    home = "aws_advanced_python_wrapper.errors" if engine.startswith("aws_") else "django_aurora_routing"
+    again: type[BaseException] = importlib.import_module(home).FailoverSuccessError
+    return again
 
 
 def write_on(account: Account, again: type[BaseException]) -> None:
