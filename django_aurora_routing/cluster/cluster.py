@@ -97,7 +97,7 @@ class Cluster:
         """The monitors' credentials were refused; who waits for them may offer his own."""
         with self._changed:
             self._refused = links
-            self._changed.notify_all()
+            self._replace(self.view, False)
 
     def note_problem(self, address: Address, error: BaseException) -> None:
         """Remember the last trouble that a monitor had, for the message of a search that ends without a find."""
@@ -128,7 +128,12 @@ class Cluster:
             set_aside = old.set_aside & {i.address for i in topology.instances}
             if moved and topology.writer is not None:
                 set_aside -= {topology.writer.address}
-            self._replace(replace(old, topology=topology, confirmed_at=confirmed_at, set_aside=set_aside), moved)
+            view = replace(old, topology=topology, confirmed_at=confirmed_at, set_aside=set_aside)
+            doubt_has_ended = old.trusted_writer is None and view.trusted_writer is not None
+            if moved or doubt_has_ended or set_aside != old.set_aside:
+                self._replace(view, moved)
+            else:
+                self.view = view  # nothing that anybody waits for; in an outage the readers say so all the time
         if moved:
             logger.info("%s: topology is now: %s", self.key, topology)
         claimed, known = seen.claimed_writer, topology.writer

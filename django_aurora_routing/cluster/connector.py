@@ -23,6 +23,7 @@ from .link import Links
 logger = logging.getLogger(__name__)
 
 _turns = itertools.count()
+_LOOK_AGAIN = 1.0  # seconds
 _MAY_PASS = (Failure.UNREACHABLE, Failure.BUSY, Failure.LOST, Failure.NEVER_SENT)
 
 
@@ -155,7 +156,8 @@ class Search:
         if cluster.view.trusted_writer is None:
             cluster.writer_search.begin()
         cluster.topology_monitor.wake()
-        cluster.wait_for_news(step.version, step.until)
+        # Not for longer than that: should the monitors have been released meanwhile, somebody has to wake them again.
+        cluster.wait_for_news(step.version, min(step.until, time.monotonic() + _LOOK_AGAIN))
 
     def _refused(self, step: GiveUp, error: BaseException | None) -> Refused:
         problem = self.cluster.problem

@@ -75,6 +75,22 @@ def test_a_thousand_threads_at_a_failover_all_get_a_connection_without_a_stamped
     assert most[0] <= MAX_CONNECTING + len(cluster.instances) + 2  # the monitors' own among them
 
 
+def test_who_waits_for_a_writer_sleeps_until_there_is_news(cluster: LocalCluster, aliases: Aliases, table: str) -> None:
+    alias = aliases.add("w")
+    server_of(alias)
+    known = connections[alias]._search.cluster
+    cluster.writer.kill()
+    thread = threading.Thread(target=lambda: (insert(alias, 1), connections[alias].close()))
+    thread.start()
+    time.sleep(1)
+    before = known.view.version
+    time.sleep(1)  # the readers have been asked about a hundred times by then
+    assert known.view.version == before
+    cluster.promote()
+    thread.join(20)
+    assert rows(cluster) == [1]
+
+
 def test_a_thousand_tasks_at_a_failover(cluster: LocalCluster, aliases: Aliases, table: str) -> None:
     alias = aliases.add("w")
 
@@ -226,3 +242,21 @@ def test_nothing_runs_before_the_first_connection_and_nothing_after_release(
     release_resources()
     assert left_after(5) == []
     assert server_of(alias) == cluster.writer.id
+
+
+def test_a_search_goes_on_when_the_monitors_are_released_meanwhile(
+    cluster: LocalCluster, aliases: Aliases, table: str
+) -> None:
+    from django_aurora_routing import release_resources
+
+    alias = aliases.add("w")
+    server_of(alias)
+    cluster.writer.kill()
+    thread = threading.Thread(target=lambda: (insert(alias, 1), connections[alias].close()))
+    thread.start()
+    time.sleep(0.5)
+    release_resources()
+    cluster.promote()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert rows(cluster) == [1]
