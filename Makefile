@@ -2,7 +2,7 @@
 # system's MariaDB server where a target starts servers. Nothing is asked of the network the second time.
 #
 #   make demo PYTHON=python3.13      choose the Python that .venv is made with
-#   make test ARGS="-k topology -x"  pass arguments on (also: make bench ARGS=routing)
+#   make test ARGS="-k topology -x"  pass arguments on (also: make bench ARGS="--only routing")
 
 SHELL := /bin/bash
 VENV ?= .venv

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -29,6 +27,7 @@ from ..errors import (
 from .cursor import MAX_REPEATS, ClusterCursor, ClusterDebugCursor
 from .errors import ClusterErrorWrapper
 from .lost import LostConnection
+from .phases import InPhase, Phase
 from .wiring import checked_options, search_for
 
 if TYPE_CHECKING:
@@ -37,18 +36,6 @@ else:
     _Base = object
 
 logger = logging.getLogger(__name__)
-
-
-class Phase(enum.Enum):
-    """What the wrapper itself is doing; a lost connection means something else in each."""
-
-    STATEMENT = "running statements"
-    CONNECT = "connecting"
-    CHECK = "checking the connection"
-    BEGIN = "beginning a transaction"
-    COMMIT = "committing"
-    ROLLBACK = "rolling back"
-    END = "going back to autocommit"
 
 
 class ClusterWrapperMixin(_Base):
@@ -65,7 +52,7 @@ class ClusterWrapperMixin(_Base):
         super().__init__(*args, **kwargs)
         self._search: Search | None = None
         self._activity = Activity()
-        self._phase = Phase.STATEMENT
+        self.phase = Phase.STATEMENT
         self._generation = 0
         self._after_failure = False
         self._begun_by_atomic = False
@@ -86,13 +73,8 @@ class ClusterWrapperMixin(_Base):
         """Database errors as the driver raises them and as Django does."""
         return (Error, *self.driver_errors)
 
-    @contextlib.contextmanager
-    def _in_phase(self, phase: Phase) -> Iterator[None]:
-        before, self._phase = self._phase, phase
-        try:
-            yield
-        finally:
-            self._phase = before
+    def _in_phase(self, phase: Phase) -> InPhase:
+        return InPhase(self, phase)
 
     # -- connecting
 
@@ -182,7 +164,7 @@ class ClusterWrapperMixin(_Base):
         if self._activity.inherited:
             self._leave_to_parent()
             return
-        if self._phase is not Phase.STATEMENT or self.in_atomic_block or not self.autocommit:
+        if self.phase is not Phase.STATEMENT or self.in_atomic_block or not self.autocommit:
             return
         address, view = self._activity.address, search.cluster.view
         if address is not None and place_of(address, search.options.failover_mode, view) is Place.WRONG:
@@ -232,7 +214,7 @@ class ClusterWrapperMixin(_Base):
 
     def meet_error(self, error: BaseException, facts: ErrorFacts) -> None:
         """Called with each error of a driver call. Returns when it is the application's; raises after a loss."""
-        search, phase = self._search, self._phase
+        search, phase = self._search, self.phase
         if search is None or phase in (Phase.CONNECT, Phase.CHECK) or not search.options.uses_failover:
             return
         if self.connection is None or isinstance(self.connection, LostConnection):
@@ -261,7 +243,7 @@ class ClusterWrapperMixin(_Base):
 
     def _meet_loss(self, search: Search, failure: Failure, cause: BaseException) -> None:
         in_transaction = self.in_atomic_block or not self.autocommit
-        phase, address = self._phase, self._activity.address
+        phase, address = self.phase, self._activity.address
         assert address is not None
         logger.warning("alias %r lost its connection to %s while %s: %s", self.alias, address, phase.value, cause)
         self.errors_occurred = True
@@ -285,7 +267,7 @@ class ClusterWrapperMixin(_Base):
 
         Should it have come between a statement and its answer, the next statement would be given that answer.
         """
-        connection, phase = self.connection, self._phase
+        connection, phase = self.connection, self.phase
         if connection is None or isinstance(connection, LostConnection) or phase is Phase.CONNECT:
             return
         if not self.driver.is_out_of_step(connection):
@@ -358,7 +340,7 @@ class ClusterWrapperMixin(_Base):
         if isinstance(self.connection, LostConnection):
             self._leave_lost_transaction(self.connection, autocommit)
             return
-        phase = self._phase
+        phase = self.phase
         if phase is not Phase.CONNECT:
             phase = Phase.BEGIN if self.autocommit else Phase.END if self._begun_by_atomic else self._commit_phase()
         for attempt in range(MAX_REPEATS + 1):

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+_WHILE_SEARCHING = 1.0  # seconds between looks at whether the search for a writer goes on
+
+
 class MissingPattern(Exception):
     """HOST does not tell how the instances of the cluster are named."""
 
@@ -59,7 +62,9 @@ class TopologyMonitor:
         if not cluster.dialect.is_cluster or cluster.is_idle():
             return None
         if cluster.view.trusted_writer is None:
+            # The probes ask everybody; whoever waits for them wakes this thread at each piece of news.
             cluster.writer_search.begin()
+            return min(_WHILE_SEARCHING, self._retry_absent())
         self._refresh()
         return self._retry_absent()
 

@@ -31,7 +31,9 @@ def strict_session(connect: Any) -> Any:
 
 def there_and_back(session: Any, value: Any, sql: str = "SELECT %s") -> Any:
     cursor = Cursor(session)
-    cursor.execute(sql, [value])
+    # With a name of its own: a column without one is named by its text, and bytes that are no text make no name that
+    # the driver could read.
+    cursor.execute(f"{sql} AS v", [value])
     ((answer,),) = cursor.fetchall()
     return answer
 
