@@ -197,6 +197,8 @@ class Cluster:
         while not self.is_met():
             self._begin_to_meet(links)
             self.topology_monitor.wake()
+            if not (self.topology_monitor.is_running or self._is_met_or_failed()):
+                self.topology_monitor.meet_here()  # there is no thread to be had: the interpreter is about to end
             with self._changed:
                 self._changed.wait_for(self._is_met_or_failed, max(0.0, until - time.monotonic()))
                 outcome = self._failure

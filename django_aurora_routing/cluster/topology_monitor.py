@@ -52,6 +52,15 @@ class TopologyMonitor:
     def wake(self) -> None:
         self._thread.wake()
 
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_running
+
+    def meet_here(self) -> None:
+        """Meet the cluster in the calling thread."""
+        self._meet()
+        self._disconnect()
+
     def stop(self, timeout: float) -> None:
         self._thread.stop(timeout)
 

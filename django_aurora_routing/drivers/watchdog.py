@@ -35,8 +35,11 @@ class Watchdog:
         entry: list[Callable[[], object] | None] = [callback]
         with self._condition:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="aurora-watchdog", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="aurora-watchdog", daemon=True)
+                # At interpreter exit, and at the limit of threads, the block has to do without.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._ids), entry))
             if self._due[0][2] is entry:
                 self._condition.notify()
