@@ -142,10 +142,12 @@ class MySQLConnectorDriver:
             return connection
         # The extension's time limit ends with the server's greeting, and is in whole seconds; the watchdog covers
         # the rest of the login.
-        connection = CMySQLConnection()
-        with WATCHDOG.after(timeout, lambda: _abort_login(connection, address)):
-            connection.connect(**arguments, connection_timeout=max(1, math.ceil(timeout)))
-        return connection
+        extension: Any = CMySQLConnection()
+        with WATCHDOG.after(timeout, lambda: _abort_login(extension, address)):
+            extension.connect(**arguments, connection_timeout=max(1, math.ceil(timeout)))
+        fd = _descriptor_in(extension._cmysql)
+        extension.socket_id = _socket_id(fd) if fd is not None else None
+        return extension  # type: ignore[no-any-return]
 
     def ask(
         self, connection: MySQLConnectionAbstract, sql: str, timeout: float | None = None
@@ -264,12 +266,25 @@ def _descriptor_of(connection: Any) -> int | None:
         sock = connection._socket.sock if connection._socket is not None else None
         return int(sock.fileno()) if sock is not None and sock.fileno() >= 0 else None
     session = connection._cmysql
-    return _descriptor_in(session) if session is not None and session.connected() else None
+    if session is None or not session.connected():
+        return None
+    # Where the library has closed the socket after a loss, its number may be another one's by now.
+    fd = _descriptor_in(session)
+    return fd if fd is not None and _socket_id(fd) == getattr(connection, "socket_id", None) else None
 
 
 def _descriptor_in(session: Any) -> int | None:
     fd = ctypes.c_int.from_address(id(session) + _FD_OFFSET).value
-    return fd if fd > 2 and stat.S_ISSOCK(os.fstat(fd).st_mode) else None
+    return fd if fd > 2 and _socket_id(fd) is not None else None
+
+
+def _socket_id(fd: int) -> int | None:
+    """A number that no other open socket has; None for what is no socket, or not open."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_ino if stat.S_ISSOCK(status.st_mode) else None
 
 
 def _abort_login(connection: Any, address: Address) -> None:
