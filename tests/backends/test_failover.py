@@ -451,7 +451,7 @@ def test_no_password_is_logged_by_anybody_during_a_failover(
     with pytest.raises(FailoverFailedError) as failed:
         execute(writer, "SELECT 1")
     search = connections[writer]._search
-    assert len(caplog.records) > 5
+    assert len(caplog.records) >= 3  # the C extension itself logs nothing
     assert cluster.password not in caplog.text + str(failed.value) + repr(search) + repr(vars(search.cluster))
 
 
