@@ -51,12 +51,13 @@ class _Database:
 class _Lease:
     """A connection to a dynamic database that has users; the outermost execute wrapper of that connection."""
 
-    __slots__ = ("__weakref__", "_wrapper", "alias", "closing", "executing")
+    __slots__ = ("__weakref__", "_wrapper", "alias", "closing", "executing", "held")
 
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.alias = wrapper.alias
         self.executing = 0
         self.closing = False
+        self.held: BaseDatabaseWrapper | None = None
         self._wrapper = weakref.ref(wrapper)
 
     @property
@@ -179,6 +180,7 @@ async def arelease(alias: str) -> None:
     except asyncio.CancelledError:
         with _lock:
             for lease in leases:
+                lease.held = None
                 lease.closing = False  # left to the tidying of its own thread
         raise
 
@@ -196,6 +198,7 @@ def _leave(alias: str) -> tuple[_Database | None, list[_Lease]]:
         leases = [lease for lease in database.leases if lease.idle and not lease.closing]
         for lease in leases:
             lease.closing = True
+            lease.held = lease.wrapper  # its thread may forget it before we have closed it
         return database, leases
 
 
@@ -207,6 +210,7 @@ def _close(database: _Database, leases: list[_Lease]) -> None:
             _close_wrapper(wrapper)
             if database.settings["OPTIONS"].get("pool") and database.alias not in _databases:
                 _close_pool(wrapper)
+        lease.held = None
         lease.closing = False
     if database.alias not in _databases:
         RAN_DB_VERSION_CHECK.discard(database.alias)

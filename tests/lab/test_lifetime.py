@@ -165,12 +165,19 @@ def test_what_a_dead_cluster_left_is_swept_at_the_next_start(monkeypatch: pytest
     left = places.directory(f"left-{os.getpid()}")
     lock = places.claim(left)
     (left / "11").mkdir()
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"--datadir={left}/11/data"])
-    os.close(lock)
+    with subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)", f"--datadir={left}/11/data"]
+    ) as sleeper:
+        while sleeper.pid not in places.servers_in(left):  # Popen returns before the kernel shows the new command line
+            assert sleeper.poll() is None
+        os.close(lock)
 
-    places.sweep()
+        places.sweep()
 
-    assert sleeper.wait(5) == -signal.SIGKILL
+        try:
+            assert sleeper.wait(5) == -signal.SIGKILL
+        finally:
+            sleeper.kill()
     assert left.name not in places.living()
 
 
