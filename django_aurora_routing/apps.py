@@ -1,4 +1,4 @@
-"""The application: registers its system checks. Nothing else happens when Django starts."""
+"""The application: when Django starts, registers its system checks and connects to signals; nothing else."""
 
 from __future__ import annotations
 
@@ -12,5 +12,7 @@ class AuroraRoutingConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks
+        from .routing import scopes
 
         checks.register_checks()
+        scopes.install()

@@ -26,7 +26,7 @@ class RoutingSettings:
     reader_strategy: str = "random"
     """How a scope gets its reader: "random" (by weight) or "round_robin"."""
     max_lag: float | None = None
-    """A reader that is known to be further behind is not used. None allows any lag."""
+    """A reader that is not known to be at most so far behind is not used. None allows any lag."""
     on_no_reader: str = "writer"
     """Where reads go when no reader is fit: to the "writer", or nowhere, with an "error"."""
     always_writer: tuple[str, ...] = ("sessions", "django_cache")

@@ -6,26 +6,28 @@ from typing import Any
 
 from django.db.models import Model
 
-from .routing import decision, dynamic
-from .routing.clusters import clusters
-from .routing.context import current
+from .routing import chain, decision, dynamic, readers
+from .routing.clusters import Cluster, clusters
+from .routing.context import alias_for, current
 
 
 class DynamicDbRouter:
     """Sends queries where the `in_database` blocks in force say, and has no opinion outside them."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
-        frame = current()
-        if frame is not None and frame[0] is not None:
-            return frame[0]
-        if hints and hints.get("instance") is not None:
-            return decision.beside_the_block(model, hints["instance"], hints, write=False)
-        return None
+        # Asked for the first time. From now on Django finds the function that answers in the instance, see chain.
+        answer = chain.in_blocks
+        behind = chain.follower(self)
+        if isinstance(behind, ReadWriteRouter) and type(behind).db_for_read is ReadWriteRouter.db_for_read:
+            answer = chain.both(behind.cluster, behind.pick)
+        if type(self).db_for_read is DynamicDbRouter.db_for_read:
+            vars(self)["db_for_read"] = answer
+        return answer(model, **hints)
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
         frame = current()
-        if frame is not None and frame[1] is not None:
-            return frame[1]
+        if frame is not None and frame[1] is not None and (alias := alias_for(frame[1], model)) is not None:
+            return alias
         if hints and hints.get("instance") is not None:
             return decision.beside_the_block(model, hints["instance"], hints, write=True)
         return None
@@ -40,9 +42,12 @@ class DynamicDbRouter:
 class ReadWriteRouter:
     """Sends writes to a cluster's writer and reads to one of its readers.
 
-    A read goes to the writer when a transaction is open there, and when it is on behalf of an instance that
-    came from there. An instance from another cluster is served by that one; from a database in no cluster, by
-    nobody here.
+    A scope (a request, a task, a command) keeps to one reader. Its reads go to the writer in transactions that the
+    code has opened, after it has written (until the readers have caught up, see PIN_POLICY), for the apps and models
+    of ALWAYS_WRITER, for an instance that came from the writer, and inside `in_writer()`. An instance from another
+    cluster is served by that one; from a database in no cluster, by nobody here.
+
+    For a cluster that is not called "default", list a subclass with another `cluster`.
     """
 
     cluster = "default"
@@ -52,21 +57,17 @@ class ReadWriteRouter:
             self.cluster = cluster
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
-        instance = hints.get("instance")
-        cluster = decision.cluster_for(self.cluster, instance)
-        if cluster is None:
-            return None
-        if decision.must_read_from_writer(cluster, instance):
-            return cluster.writer
-        return self.pick_reader(cluster.readers, model, hints)
+        answer = chain.reading(self.cluster, self.pick)  # asked for the first time, as above
+        if type(self).db_for_read is ReadWriteRouter.db_for_read:
+            vars(self)["db_for_read"] = answer
+        return answer(model, **hints)
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
-        cluster = decision.cluster_for(self.cluster, hints.get("instance"))
-        return None if cluster is None else cluster.writer
+        return decision.write_to(self.cluster, hints.get("instance")).alias
 
-    def pick_reader(self, readers: tuple[str, ...], model: type[Model], hints: dict[str, Any]) -> str:
-        """The reader for one read. A subclass may choose otherwise."""
-        return decision.any_of(readers)
+    def pick(self, cluster: Cluster, fit: tuple[str, ...]) -> str:
+        """The reader for one scope, of those that are fit to be read from. A subclass may choose otherwise."""
+        return readers.one_of(cluster, fit)
 
     def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:
         by_alias = clusters().by_alias

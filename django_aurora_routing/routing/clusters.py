@@ -1,6 +1,7 @@
 """Which aliases are the writer and the readers of one cluster: told by settings, or found in DATABASES.
 
-Told: AURORA_ROUTING["CLUSTERS"] = {"default": {"writer": "default", "readers": ["reader"]}}. Found: every alias
+Told: AURORA_ROUTING["CLUSTERS"] = {"default": {"writer": "default", "readers": ["reader"]}}, or with weights
+{"reader": 2, "other": 1}. Found: every alias
 with OPTIONS["read_only"] true is a reader, and its writer is the alias that its TEST["MIRROR"] names, or else
 the one other alias with the same ENGINE, NAME and PORT (and the same HOST, where several have these). A
 cluster found so is named after its writer. Whatever is not clear is refused.
@@ -8,18 +9,17 @@ cluster found so is named after its writer. Whatever is not clear is refused.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 from django.db import connections
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
+
+from ..conf import did_you_mean, listed, on_settings_changed, routing_settings
 
 SETTING = "AURORA_ROUTING['CLUSTERS']"
 
@@ -31,6 +31,8 @@ class Cluster:
     name: str
     writer: str
     readers: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    """One for each reader, or none when all are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,27 @@ class Clusters:
 def clusters() -> Clusters:
     """The project's clusters. Raises ImproperlyConfigured; keeps the answer until settings change."""
     databases = connections.settings
-    declared = getattr(settings, "AURORA_ROUTING", {}).get("CLUSTERS")
+    declared = routing_settings().clusters
     if declared is None:
         return _collected(found(databases), declared=False)
     return _collected(told(declared, databases), declared=True)
 
 
-def _forget(*, setting: str, **_: Any) -> None:
-    if setting in ("AURORA_ROUTING", "DATABASES"):
-        clusters.cache_clear()
+on_settings_changed(clusters.cache_clear, "AURORA_ROUTING", "DATABASES")
 
 
-setting_changed.connect(_forget, dispatch_uid=_forget)
+def cluster_named(name: str) -> Cluster:
+    """The cluster of that name; where settings declare none, an alias without readers is a cluster too.
+
+    So code that says `in_writer()` runs in a project with one database. Raises ImproperlyConfigured.
+    """
+    known = clusters()
+    if (cluster := known.by_name.get(name)) is not None:
+        return cluster
+    if not known.declared and name in connections.settings:
+        return Cluster(name, name)
+    names = [*known.by_name] if known.declared else [*known.by_name, *connections]
+    raise ImproperlyConfigured(f"There is no cluster {name!r}.{did_you_mean(name, names)} There is {listed(names)}.")
 
 
 def _collected(all_clusters: Iterable[Cluster], *, declared: bool) -> Clusters:
@@ -79,8 +90,6 @@ def _collected(all_clusters: Iterable[Cluster], *, declared: bool) -> Clusters:
 
 def told(declared: Any, databases: Mapping[str, Any]) -> list[Cluster]:
     """The clusters of AURORA_ROUTING["CLUSTERS"]."""
-    if not isinstance(declared, Mapping):
-        raise ImproperlyConfigured(f"{SETTING} must be a dict of cluster names, not {declared!r}.")
     return [_told_one(name, entry, databases) for name, entry in declared.items()]
 
 
@@ -90,14 +99,27 @@ def _told_one(name: str, entry: Any, databases: Mapping[str, Any]) -> Cluster:
         raise ImproperlyConfigured(f"{where} must be a dict with 'writer' and 'readers', not {entry!r}.")
     for key in entry:
         if key not in ("writer", "readers"):
-            raise ImproperlyConfigured(f"{where} has no {key!r}.{_nearest(key, ('writer', 'readers'))}")
+            raise ImproperlyConfigured(f"{where} has no {key!r}.{did_you_mean(key, ('writer', 'readers'))}")
     readers: Any = entry.get("readers", ())
-    if not isinstance(readers, (list, tuple)):
-        raise ImproperlyConfigured(f"{where}['readers'] must be a list of aliases, not {readers!r}.")
+    if not isinstance(readers, (list, tuple, Mapping)):
+        raise ImproperlyConfigured(
+            f"{where}['readers'] must be a list of aliases or {{alias: weight}}, not {readers!r}."
+        )
     for alias in (entry["writer"], *readers):
         if alias not in databases:
-            raise ImproperlyConfigured(f"{where}: DATABASES has no {alias!r}.{_nearest(alias, databases)}")
-    return Cluster(name, entry["writer"], tuple(readers))
+            raise ImproperlyConfigured(f"{where}: DATABASES has no {alias!r}.{did_you_mean(alias, databases)}")
+    return Cluster(name, entry["writer"], tuple(readers), _weights(where, readers))
+
+
+def _weights(where: str, readers: Any) -> tuple[float, ...]:
+    if not isinstance(readers, Mapping):
+        return ()
+    for alias, weight in readers.items():
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+            raise ImproperlyConfigured(f"{where}['readers'][{alias!r}]: a weight is 0 or more, not {weight!r}.")
+    if readers and not any(readers.values()):
+        raise ImproperlyConfigured(f"{where}['readers']: at least one weight must be more than 0.")
+    return tuple(float(weight) for weight in readers.values())
 
 
 def found(databases: Mapping[str, Any]) -> list[Cluster]:
@@ -142,8 +164,3 @@ def _same_database(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _names(config: Mapping[str, Any]) -> tuple[Any, ...]:
     name = config.get("NAME")
     return (name, f"{TEST_DATABASE_PREFIX}{name}", config.get("TEST", {}).get("NAME") or name)
-
-
-def _nearest(word: Any, words: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(str(word), list(words), n=1)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""

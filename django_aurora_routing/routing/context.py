@@ -4,65 +4,106 @@ A frame says where reads and writes go while it is the innermost one, None meani
 plain tuples because one is made on every `in_database` and read on every query. They are removed by their
 owner's identity and never by `Token.reset`, which fails when the two halves of a block run in different
 contexts (sync_to_async, ASGI middleware).
+
+A frame is (reads, writes, memo, outer, owner, scope, rules):
+
+* reads, writes: an alias, None, or a `Partial` where it depends on the model;
+* memo: what the scope has found out about plain reads, {model: (the reader to read from, its writer)};
+* outer: the frame around this one; owner: who made it and will remove it;
+* scope: the unit of work that this code belongs to; rules: what is seldom asked, or None.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 
-class Block(Protocol):
-    """Who owns a frame: the database it is about, and what of it the block routes there."""
+class Owner(Protocol):
+    """What makes frames."""
 
-    database: str
-    read: bool
-    write: bool
+    @property
+    def database(self) -> str | None:
+        """The alias that it is about, if any."""
 
+    def framed(self, outer: Frame | None) -> Frame:
+        """The owner's frame inside `outer`, whose opinions hold wherever the owner has none.
 
-# (reads go to, writes go to, the frame around this one, its owner)
-Frame: TypeAlias = "tuple[str | None, str | None, Frame | None, Block]"
-
-_innermost: ContextVar[Frame | None] = ContextVar("django_aurora_routing.innermost_frame", default=None)
-
-current = _innermost.get  # the bound C methods, not functions around them: this is read on every query
-restore = _innermost.set
+        `outer` is None for a scope alone: every chain begins with one.
+        """
+        ...
 
 
-def framed(block: Block, outer: Frame | None) -> Frame:
-    """The frame of `block` inside `outer`, whose opinions hold wherever the block has none."""
-    database = block.database
-    if outer is None:
-        return (database if block.read else None, database if block.write else None, None, block)
-    return (database if block.read else outer[0], database if block.write else outer[1], outer, block)
+class Partial(NamedTuple):
+    """An alias for some models; for the others what the frames around it say."""
+
+    includes: Callable[[Any], bool]
+    alias: str
+    otherwise: Opinion
 
 
-def remove(block: Block) -> None:
-    """Take away the innermost frame that `block` owns, wherever in the chain it is.
+class Rules(NamedTuple):
+    """What a frame says beyond where queries go. `reads` are preferences by cluster, the innermost first."""
 
-    Does nothing where there is none: the block was entered in another context, which nobody can reach from
-    here.
+    prevented_by: object | None = None
+    locked_by: object | None = None
+    reads: tuple[tuple[str, Any], ...] = ()
+
+
+NO_RULES = Rules()
+
+Opinion: TypeAlias = "str | Partial | None"
+Memo: TypeAlias = "dict[Any, tuple[str, str]]"
+Frame: TypeAlias = "tuple[Opinion, Opinion, Memo, Frame | None, Owner, Any, Rules | None]"
+
+
+def _variable() -> Any:
+    """Something with the `get` and `set` of a ContextVar, and empty in a new thread."""
+    if getattr(sys.flags, "thread_inherit_context", 0):
+        # Free-threaded builds of Python 3.14 hand a thread the context of the code that starts it.
+        from ._inheriting import LocalVariable
+
+        return LocalVariable()
+    return ContextVar("django_aurora_routing.innermost_frame", default=None)
+
+
+_innermost = _variable()
+# The bound C methods, not functions around them: this is read on every query.
+current: Callable[[], Frame | None] = _innermost.get
+restore: Callable[[Frame | None], Any] = _innermost.set
+
+
+def alias_for(opinion: Opinion, model: Any) -> str | None:
+    """The alias that a frame's `reads` or `writes` means for a model."""
+    while opinion is not None and opinion.__class__ is not str:
+        assert isinstance(opinion, Partial)
+        opinion = opinion.alias if opinion.includes(model) else opinion.otherwise
+    return opinion
+
+
+def remove(owner: Owner) -> None:
+    """Take away the innermost frame that `owner` made, wherever in the chain it is.
+
+    Does nothing where there is none: it was entered in another context, which nobody can reach from here.
     """
     frame = current()
-    if frame is not None and frame[3] is block:
-        restore(frame[2])
-        return
-    inner: list[Block] = []
+    inner: list[Owner] = []
     while frame is not None:
-        if frame[3] is block:
-            rebuilt = frame[2]
-            for owner in reversed(inner):
-                rebuilt = framed(owner, rebuilt)
+        if frame[4] is owner:
+            rebuilt = frame[3]
+            for other in reversed(inner):
+                rebuilt = other.framed(rebuilt)
             restore(rebuilt)
             return
-        inner.append(frame[3])
-        frame = frame[2]
+        inner.append(frame[4])
+        frame = frame[3]
 
 
-def blocks() -> Iterator[Block]:
-    """The blocks in force, innermost first."""
+def owners() -> Iterator[Owner]:
+    """The owners of the frames in force, innermost first."""
     frame = current()
     while frame is not None:
-        yield frame[3]
-        frame = frame[2]
+        yield frame[4]
+        frame = frame[3]

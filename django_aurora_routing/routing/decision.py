@@ -1,20 +1,43 @@
-"""The order of reasons by which a read or a write gets its alias; changes nothing."""
+"""The order of reasons by which a read or a write gets its alias.
+
+`read_from` and `write_to` answer with the reason too, for `explain_route`; the routers ask for the alias alone.
+What a scope has found out about plain reads is kept in its memo, which everything that could change the answer
+clears: a write, a failed reader, other settings. Only a transaction is asked about on every read.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import random
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from . import context, dynamic
+from ..conf import routing_settings
+from . import dynamic, readers
 from .clusters import SETTING, Cluster, clusters
-from .errors import DatabaseNotActive
+from .context import Frame, current, owners
+from .errors import DatabaseNotActive, NoReaderAvailable
+from .scopes import Scope, opened
+
+Pick: TypeAlias = Callable[[Cluster, "tuple[str, ...]"], str]
+
+
+class Route(NamedTuple):
+    """Where a query goes, None meaning that others decide, and why: a sentence without its full stop."""
+
+    alias: str | None
+    reason: str
+
+
+class ReadsFrom(NamedTuple):
+    """What `in_writer()` and `in_reader()` put into the rules of their frames."""
+
+    role: str
+    max_lag: float | None = None
 
 
 def cluster_for(home: str, instance: Model | None) -> Cluster | None:
@@ -32,42 +55,138 @@ def cluster_for(home: str, instance: Model | None) -> Cluster | None:
     return cluster
 
 
-def must_read_from_writer(cluster: Cluster, instance: Model | None) -> bool:
-    """Whether a reader could miss what this read is sure to expect."""
+def read_from(home: str, model: type[Model], instance: Model | None = None, pick: Pick = readers.one_of) -> Route:
+    """Where the cluster named `home` serves a read, blocks that name a database aside.
+
+    Raises NoReaderAvailable where ON_NO_READER is "error".
+    """
+    cluster = cluster_for(home, instance)
+    if cluster is None:
+        return Route(None, _no_cluster(home, instance))
     if not cluster.readers:
-        return True
+        return Route(cluster.writer, f"cluster {cluster.name!r} has no readers")
+    frame = current() or opened()
+    scope: Scope = frame[5]
+    for name, wanted in frame[6].reads if frame[6] is not None else ():
+        if name == cluster.name:
+            if wanted.role == "writer":
+                return Route(cluster.writer, "in_writer() is in force")
+            return _reader(cluster, scope, pick, wanted.max_lag, "in_reader() is in force")
+    if (reason := _why_from_writer(cluster, scope, model, instance)) is not None:
+        return Route(cluster.writer, reason)
+    return _reader(cluster, scope, pick, routing_settings().max_lag, "the reader of this scope")
+
+
+def write_to(home: str, instance: Model | None = None) -> Route:
+    """Where the cluster named `home` serves a write, blocks that name a database aside."""
+    cluster = cluster_for(home, instance)
+    if cluster is None:
+        return Route(None, _no_cluster(home, instance))
+    return Route(cluster.writer, f"the writer of cluster {cluster.name!r}")
+
+
+def remembered(home: str, model: type[Model], pick: Pick) -> str | None:
+    """`read_from` for no instance, and a note in the scope's memo where the answer will stay the same."""
+    alias = read_from(home, model, None, pick).alias
+    frame = current()
+    if alias is not None and frame is not None and (frame[6] is None or not frame[6].reads):
+        cluster = clusters().by_alias.get(alias)
+        if cluster is not None and alias in cluster.readers and not is_in_transaction(cluster.writer):
+            frame[2][model] = (alias, cluster.writer)
+    return alias
+
+
+def _why_from_writer(cluster: Cluster, scope: Scope, model: type[Model], instance: Model | None) -> str | None:
+    """Why a reader could miss what this read is sure to expect; None when it could not."""
+    if is_always_on_writer(model):
+        return "ALWAYS_WRITER names it"
     if instance is not None and instance._state.db == cluster.writer:
-        return True
-    return is_in_transaction(cluster.writer)
+        return "its instance came from the writer"
+    if is_in_transaction(cluster.writer, scope):
+        return "a transaction is open on the writer"
+    if scope.must_read_its_writes(cluster):
+        return "this scope has written"
+    if scope.reads_from_writer:
+        return "migrations are running"
+    return None
 
 
-def is_in_transaction(alias: str) -> bool:
-    """Whether this thread has a transaction open on the alias, by `atomic()` or with autocommit off."""
-    connection = _connection_of_this_thread(alias)
-    return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
+def is_always_on_writer(model: type[Model]) -> bool:
+    """Whether ALWAYS_WRITER names the model or its app."""
+    meta, always = model._meta, routing_settings().always_writer
+    return meta.app_label in always or getattr(meta, "label", "") in always
 
+
+def _reader(cluster: Cluster, scope: Scope, pick: Pick, max_lag: float | None, reason: str) -> Route:
+    """The reader that the scope has, or a new one."""
+    held = scope.readers.get(cluster.name)
+    fit = readers.fit_readers(cluster, max_lag)
+    if held in fit:
+        return Route(held, reason)
+    while fit:
+        alias = pick(cluster, fit)
+        if alias not in fit or readers.answers(alias):  # a subclass may have names of its own
+            if held is None or held not in cluster.readers or readers.is_aside(held):
+                scope.readers[cluster.name] = alias
+            return Route(alias, reason)
+        fit = tuple(reader for reader in fit if reader != alias)
+    if routing_settings().on_no_reader == "error":
+        raise NoReaderAvailable(cluster.name, cluster.readers, max_lag)
+    return Route(cluster.writer, "no reader is fit")
+
+
+def _no_cluster(home: str, instance: Model | None) -> str:
+    if instance is not None and instance._state.db:
+        return f"its instance came from {instance._state.db!r}, which is in no cluster"
+    return f"there is no cluster {home!r}"
+
+
+# -- transactions
 
 _handler: Any = connections  # for what its type does not tell
 
 
-def _connection_of_this_thread(alias: str) -> BaseDatabaseWrapper:
-    """`connections[alias]`.
+class _AnyThread:
+    """Stands for the connections of this thread where asgiref does not keep them in a plain threading.local."""
 
-    Asked on every read, it would be most of what routing costs: asgiref's Local finds out whether an event loop is
-    running by an exception. Outside of loops it keeps a plain threading.local, which is read here without asking.
+    def __getattr__(self, alias: str) -> BaseDatabaseWrapper:
+        return connections[alias]
+
+
+def _connections_of_this_thread() -> Any:
+    """What has the open connections as attributes.
+
+    Asked on every read, `connections[alias]` would be most of what routing costs: asgiref's Local finds out by an
+    exception whether an event loop is running. Outside of loops it keeps a plain threading.local, which has no
+    transaction where a loop runs.
     """
-    if asyncio._get_running_loop() is None:
-        storage = getattr(_handler._connections, "_storage", None)
-        if isinstance(storage, threading.local):
-            wrapper: BaseDatabaseWrapper | None = getattr(storage, alias, None)
-            if wrapper is not None:
-                return wrapper
-    return connections[alias]
+    storage = getattr(_handler._connections, "_storage", None)
+    return storage if isinstance(storage, threading.local) else _AnyThread()
 
 
-def any_of(readers: tuple[str, ...]) -> str:
-    """One of the readers, by chance."""
-    return readers[0] if len(readers) == 1 else random.choice(readers)
+here = _connections_of_this_thread()
+
+
+def is_in_transaction(alias: str, scope: Scope | None = None) -> bool:
+    """Whether this thread has a transaction open on the alias, by `atomic()` or with autocommit off.
+
+    With a scope, transactions that the code did not open do not count while READS_IN_ATOMIC is "explicit": those
+    of ATOMIC_REQUESTS, and the ones around Django's TestCase.
+    """
+    connection: Any = getattr(here, alias, None)
+    if connection is None or connection.autocommit:
+        return False
+    if not connection.in_atomic_block:
+        return connection.connection is not None
+    if scope is None or routing_settings().reads_in_atomic == "any":
+        return True
+    opened_by_code = sum(not block._from_testcase for block in connection.atomic_blocks)
+    if scope.is_request and connection.settings_dict["ATOMIC_REQUESTS"] and alias not in scope.non_atomic:
+        opened_by_code -= 1
+    return opened_by_code > 0
+
+
+# -- blocks
 
 
 def beside_the_block(model: type[Model], instance: Model, hints: dict[str, Any], *, write: bool) -> str | None:
@@ -80,9 +199,12 @@ def beside_the_block(model: type[Model], instance: Model, hints: dict[str, Any],
     origin = instance._state.db
     if origin is None:
         return None
-    if any(block.database == origin for block in context.blocks()):
+    if any(owner.database == origin for owner in owners()):
         others = {name: hint for name, hint in hints.items() if name != "instance"}
         return (router.db_for_write if write else router.db_for_read)(model, **others)
     if dynamic.is_dynamic(origin) and not dynamic.is_active(origin):
         raise DatabaseNotActive(origin)
     return None
+
+
+__all__ = ["Frame", "Pick", "ReadsFrom", "Route", "here", "read_from", "remembered", "write_to"]

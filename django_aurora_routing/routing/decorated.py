@@ -15,9 +15,10 @@ from typing import Any, Protocol
 from asgiref.sync import iscoroutinefunction
 
 from . import context
+from .scopes import opened
 
 
-class Block(context.Block, AbstractContextManager[Any, None], AbstractAsyncContextManager[Any, None], Protocol):
+class Block(context.Owner, AbstractContextManager[Any, None], AbstractAsyncContextManager[Any, None], Protocol):
     """A block that can be entered, and whose database can be held without entering it."""
 
     def hold(self) -> None: ...
@@ -65,7 +66,7 @@ def _generator(block: Block, function: Callable[..., Any]) -> Callable[..., Any]
         generator = function(*args, **kwargs)
         block.hold()
         try:
-            frames: context.Frame | None = context.framed(block, context.current())
+            frames: context.Frame | None = block.framed(context.current() or opened())
             resume, value = generator.send, None
             while True:
                 consumers = context.current()
@@ -93,7 +94,7 @@ def _asynchronous_generator(block: Block, function: Callable[..., Any]) -> Calla
         generator = function(*args, **kwargs)
         block.hold()
         try:
-            frames: context.Frame | None = context.framed(block, context.current())
+            frames: context.Frame | None = block.framed(context.current() or opened())
             resume, value = generator.asend, None
             while True:
                 consumers = context.current()

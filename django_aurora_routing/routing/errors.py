@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import OperationalError
 from django.utils.connection import ConnectionDoesNotExist
 
 
@@ -18,3 +19,21 @@ class DatabaseNotActive(ConnectionDoesNotExist):
             f"{alias!r} belongs to an in_database({{...}}) block that has ended: "
             "use the objects read in the block inside it, or enter a block with the same configuration again."
         )
+
+
+class NoReaderAvailable(OperationalError):
+    """No reader of the cluster is fit, and AURORA_ROUTING["ON_NO_READER"] is "error"."""
+
+    def __init__(self, cluster: str, readers: tuple[str, ...], max_lag: float | None) -> None:
+        within = f" within {max_lag} s of the writer" if max_lag is not None else ""
+        super().__init__(
+            f"None of the readers of cluster {cluster!r} ({', '.join(readers)}) can be used{within}; "
+            "AURORA_ROUTING['ON_NO_READER'] = 'writer' would read from the writer."
+        )
+
+
+class RoutingLocked(RuntimeError):
+    """A block inside `in_database(..., lock=True)` would route elsewhere."""
+
+    def __init__(self, inner: object, locked_by: object) -> None:
+        super().__init__(f"{inner!r} would leave {locked_by!r}, which locks the routing of everything inside it.")

@@ -21,6 +21,7 @@ from django.test import override_settings
 
 from django_aurora_routing.routing import dynamic
 from django_aurora_routing.routing.configs import PREFIX
+from django_aurora_routing.routing.scopes import scope
 
 from .models import Author, Book
 
@@ -93,6 +94,7 @@ def databases(tmp_path: Path, django_db_blocker: Any) -> Iterator[dict[str, Conf
         django_db_blocker.unblock(),
         installed(configs),
         override_settings(DATABASE_ROUTERS=BOTH_ROUTERS[:1], AURORA_ROUTING={}),
+        scope("test"),
     ):
         for alias in ALIASES:
             make_tables(alias, alias)

@@ -92,7 +92,7 @@ def test_not_clear_is_refused(databases: dict[str, Any]) -> None:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "not a dict": (["default"], "must be a dict of cluster names"),
+    "not a dict": (["default"], "['CLUSTERS'] must be a dict"),
     "an entry that is not a dict": ({"default": "default"}, "must be a dict with 'writer' and 'readers'"),
     "no writer": ({"default": {"readers": ["reader1"]}}, "must be a dict with 'writer'"),
     "a typo in a key": (

@@ -11,6 +11,8 @@ from django.test import override_settings
 
 from django_aurora_routing.routers import DynamicDbRouter, ReadWriteRouter
 from django_aurora_routing.routing import in_database
+from django_aurora_routing.routing.clusters import Cluster
+from django_aurora_routing.routing.scopes import scope
 
 from .conftest import BOTH_ROUTERS, names
 from .models import Author, Book
@@ -24,12 +26,17 @@ def reads(**hints: Any) -> str:
     return router.db_for_read(Author, **hints)
 
 
+def reads_of_a_new_scope() -> str:
+    with scope():
+        return reads()
+
+
 def writes(**hints: Any) -> str:
     return router.db_for_write(Author, **hints)
 
 
 def test_reads_spread_over_the_readers_and_writes_go_to_the_writer() -> None:
-    assert {reads() for _ in range(200)} == READERS
+    assert {reads_of_a_new_scope() for _ in range(100)} == READERS
     assert {writes() for _ in range(20)} == {"default"}
     Author.objects.create(name="new")
     assert Author.objects.using("default").count() == 2
@@ -37,10 +44,16 @@ def test_reads_spread_over_the_readers_and_writes_go_to_the_writer() -> None:
 
 
 def test_asynchronous_reads_too() -> None:
-    async def main() -> set[str]:
-        return {(await Author.objects.aget()).name for _ in range(50)}
+    async def task() -> set[str]:
+        async with scope():
+            return {(await Author.objects.aget()).name for _ in range(3)}
 
-    assert asyncio.run(main()) == READERS
+    async def main() -> list[set[str]]:
+        return [await task() for _ in range(30)]
+
+    tasks = asyncio.run(main())
+    assert all(len(names) == 1 for names in tasks)  # one scope reads from one reader
+    assert set.union(*tasks) == READERS
 
 
 def test_a_block_comes_before() -> None:
@@ -136,11 +149,11 @@ def test_trap_43_no_migration_on_readers() -> None:
 
 def test_a_subclass_may_pick_the_reader() -> None:
     class Second(ReadWriteRouter):
-        def pick_reader(self, readers: tuple[str, ...], model: Any, hints: dict[str, Any]) -> str:
-            return readers[1]
+        def pick(self, cluster: Cluster, fit: tuple[str, ...]) -> str:
+            return fit[-1]
 
     with override_settings(DATABASE_ROUTERS=[Second()]):
-        assert {reads() for _ in range(20)} == {"reader2"}
+        assert {reads_of_a_new_scope() for _ in range(20)} == {"reader2"}
 
 
 def test_several_clusters() -> None:

@@ -1,0 +1,261 @@
+"""Units of work (a request, a task, a command): which reader serves one, and what it has written.
+
+A scope reads from one reader, so that time never runs backwards in it; once it has written to a cluster it reads
+from the writer until its readers have caught up. It may be used by several threads, one after the other
+(sync_to_async) or at once: what it keeps are single values in dicts.
+
+Code outside every request and task has a scope too, one for each thread or asyncio task, made at the first
+need. Its pins end by time like all others.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from django.core.signals import request_finished, request_started
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.signals import post_migrate, pre_migrate
+
+from ..conf import on_settings_changed, routing_settings
+from ..core.staleness import is_caught_up
+from .clusters import Cluster, cluster_named, clusters
+from .context import Frame, Memo, current, owners, remove, restore
+from .lag import lags, request_newer
+
+
+class Scope:
+    """One unit of work. Made by `scope()`, by requests, by tasks; `current_scope()` finds it."""
+
+    database = None  # it is about none
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.readers: dict[str, str] = {}
+        """The reader of each cluster, by the cluster's name."""
+        self.memo: Memo = {}
+        self.is_request = False
+        self.non_atomic: frozenset[str] = frozenset()
+        """Aliases for which the request's view opted out of ATOMIC_REQUESTS."""
+        self.reads_from_writer = False
+        self._committed: dict[str, float] = {}  # by time.monotonic()
+        self._uncommitted: dict[str, weakref.ref[BaseDatabaseWrapper]] = {}
+
+    def __repr__(self) -> str:
+        return f"Scope({self.name!r})"
+
+    def framed(self, outer: Frame | None) -> Frame:
+        """See `context.Owner`. The blocks in force stay in force in a new scope."""
+        if outer is None:
+            return (None, None, self.memo, None, self, self, None)
+        return (outer[0], outer[1], self.memo, outer, self, self, outer[6])
+
+    # -- what it has written
+
+    def wrote(self, cluster: str, connection: BaseDatabaseWrapper | None = None) -> None:
+        """A write was executed, by this connection; in a transaction it counts from COMMIT on."""
+        self.memo.clear()
+        if connection is None or connection.autocommit:
+            self._committed[cluster] = time.monotonic()
+        else:
+            self._uncommitted[cluster] = weakref.ref(connection)
+            _watch(connection, self, cluster)
+
+    def ended(self, cluster: str, *, committed: bool) -> None:
+        """The transaction in which it wrote has ended."""
+        self._uncommitted.pop(cluster, None)
+        if committed:
+            self.memo.clear()
+            self._committed[cluster] = time.monotonic()
+
+    def must_read_its_writes(self, cluster: Cluster) -> bool:
+        """Whether the readers may be missing something that this scope wrote."""
+        if (uncommitted := self._uncommitted.get(cluster.name)) is not None:
+            connection = uncommitted()
+            if connection is not None and not connection.autocommit:
+                return True
+            self._uncommitted.pop(cluster.name, None)
+        committed_at = self._committed.get(cluster.name)
+        if committed_at is None:
+            return False
+        policy = routing_settings()
+        if time.monotonic() - committed_at < policy.pin_seconds:
+            if policy.pin_policy != "lag":
+                return True
+            if not is_caught_up(committed_at, lags(cluster), policy.pin_floor_seconds):
+                request_newer(cluster)
+                return True
+        self._committed.pop(cluster.name, None)
+        return False
+
+    def is_pinned(self, cluster: str) -> bool:
+        """Whether it has written to the cluster and the pin has not ended yet, by what is known now."""
+        known = clusters().by_name.get(cluster)
+        return known is not None and self.must_read_its_writes(known)
+
+    def unpin(self, cluster: str) -> None:
+        """Forget what the scope has written to the cluster."""
+        self._committed.pop(cluster, None)
+        self._uncommitted.pop(cluster, None)
+
+    def commits(self) -> dict[str, float]:
+        """When each cluster was last written, in seconds since the epoch, for those whose pin may still be on."""
+        skew, limit = time.time() - time.monotonic(), time.monotonic() - routing_settings().pin_seconds
+        return {name: at + skew for name, at in list(self._committed.items()) if at > limit}
+
+    def adopt(self, commits: Mapping[str, float]) -> None:
+        """Read one's own writes of earlier: take over what `commits()` of another scope told.
+
+        Times that a clock ahead of ours has put into the future count as now.
+        """
+        now, skew = time.monotonic(), time.time() - time.monotonic()
+        for name, at in commits.items():
+            at = min(at - skew, now)
+            if at > self._committed.get(name, at - 1):
+                self._committed[name] = at
+        self.memo.clear()
+
+
+def current_scope() -> Scope:
+    """The scope that this code belongs to."""
+    scope: Scope = (current() or opened())[5]
+    return scope
+
+
+def opened() -> Frame:
+    """Begin a chain of frames where there is none, with a scope of its own."""
+    frame = Scope().framed(None)
+    restore(frame)
+    return frame
+
+
+class scope:
+    """Open a unit of work of its own: `with scope("import"): ...`, also `async with`.
+
+    It chooses its readers anew and has written nothing yet. Requests, Celery tasks and Django's tasks open one by
+    themselves; so does nobody else. Inside, `in_database` blocks around it stay in force.
+    """
+
+    __slots__ = ("_entered", "name")
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self._entered: list[Scope] = []
+
+    def __enter__(self) -> Scope:
+        entered = Scope(self.name)
+        self._entered.append(entered)
+        restore(entered.framed(current() or opened()))
+        return entered
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        remove(self._entered.pop())
+
+    async def __aenter__(self) -> Scope:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        remove(self._entered.pop())
+
+
+def mark_written(cluster: str = "default") -> None:
+    """Read from the cluster's writer from now on, as after a write: for writes that Django did not see."""
+    current_scope().wrote(cluster_named(cluster).name)
+
+
+def unpin(cluster: str = "default") -> None:
+    """Read from readers again although this scope has written to the cluster."""
+    current_scope().unpin(cluster_named(cluster).name)
+
+
+def note_write(cluster: str, connection: BaseDatabaseWrapper) -> None:
+    """A statement that writes was executed on the cluster's writer. For routing/guard."""
+    current_scope().wrote(cluster, connection)
+
+
+# -- commits. Django has no signal for them, and its on_commit() hooks are the users': tests count them.
+
+_waiting: weakref.WeakKeyDictionary[BaseDatabaseWrapper, list[tuple[Scope, str]]] = weakref.WeakKeyDictionary()
+
+
+def _watch(connection: BaseDatabaseWrapper, scope: Scope, cluster: str) -> None:
+    """Tell the scope how the connection's transaction ends."""
+    waiting = _waiting.setdefault(connection, [])
+    if (scope, cluster) not in waiting:
+        waiting.append((scope, cluster))
+    if "commit" in vars(connection):
+        return
+    known, cls = weakref.ref(connection), type(connection)
+
+    def commit() -> None:
+        cls.commit(wrapper := _alive(known))
+        _end(wrapper, committed=True)
+
+    def rollback() -> None:
+        _end(wrapper := _alive(known), committed=False)
+        cls.rollback(wrapper)
+
+    vars(connection).update(commit=commit, rollback=rollback)
+
+
+def _alive(reference: weakref.ref[BaseDatabaseWrapper]) -> BaseDatabaseWrapper:
+    wrapper = reference()
+    assert wrapper is not None, "its own method is being called"
+    return wrapper
+
+
+def _end(connection: BaseDatabaseWrapper, *, committed: bool) -> None:
+    for scope, cluster in _waiting.pop(connection, ()):
+        scope.ended(cluster, committed=committed)
+
+
+# -- requests and migrations
+
+
+def _begin_request(**_: Any) -> None:
+    _end_request()  # one whose end came in another context, or never
+    scope = Scope("request")
+    scope.is_request = True
+    restore(scope.framed(current() or opened()))
+
+
+def _end_request(**_: Any) -> None:
+    for owner in list(owners()):
+        if isinstance(owner, Scope) and owner.is_request:
+            remove(owner)
+            current_scope().adopt(owner.commits())  # a test goes on after the request that it made
+
+
+def _begin_migrating(**_: Any) -> None:
+    """Data migrations read what the step before has just written, or a table that it has just made."""
+    scope = current_scope()
+    scope.memo.clear()
+    scope.reads_from_writer = True
+
+
+def _end_migrating(**_: Any) -> None:
+    current_scope().reads_from_writer = False
+
+
+def _forget() -> None:
+    """Settings have changed: choose anew. Other threads keep what they know until their scope ends."""
+    for owner in owners():
+        if isinstance(owner, Scope):
+            owner.memo.clear()
+            owner.readers.clear()
+
+
+def install() -> None:
+    """Open a scope for every request, and read from writers while migrating. Called when Django starts."""
+    request_started.connect(_begin_request, dispatch_uid=_begin_request)
+    request_finished.connect(_end_request, dispatch_uid=_end_request)
+    pre_migrate.connect(_begin_migrating, dispatch_uid=_begin_migrating)
+    post_migrate.connect(_end_migrating, dispatch_uid=_end_migrating)
+
+
+on_settings_changed(_forget, "DATABASES", "AURORA_ROUTING", "DATABASE_ROUTERS")
