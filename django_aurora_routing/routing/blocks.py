@@ -9,12 +9,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.db import connections, transaction
 
-from ..conf import did_you_mean, listed
+from ..conf import did_you_mean, listed, on_settings_changed
 from . import configs, dynamic
 from .clusters import cluster_named
 from .context import NO_RULES, Frame, Opinion, Partial, Rules, current, remove, restore
@@ -26,6 +26,7 @@ from .scopes import opened
 
 F = TypeVar("F", bound=Callable[..., Any])
 _B = TypeVar("_B", bound="_Block")
+_D = TypeVar("_D", bound="in_database")
 
 
 class _Block:
@@ -85,10 +86,14 @@ class _Block:
 class _Options(NamedTuple):
     """What few blocks ask for."""
 
-    includes: Callable[[Any], bool] | None
-    prevent_writes: bool
-    atomic: transaction.Atomic | None
-    lock: bool
+    models: Iterable[Any] | Callable[[Any], bool] | None = None
+    prevent_writes: bool = False
+    atomic: bool = False
+    lock: bool = False
+
+
+_static: set[str] = set()
+"""Aliases that were found in DATABASES; asking `connections` for them again would cost as much as a block."""
 
 
 class in_database(_Block):
@@ -117,84 +122,108 @@ class in_database(_Block):
     for anything else.
     """
 
-    __slots__ = ("_options", "_settings", "database", "read", "unique_db_id", "write")
+    __slots__ = ("_atomic", "_includes", "_options", "_reads", "_settings", "_writes", "database", "unique_db_id")
 
     database: str
-    unique_db_id: str  # of a configuration only
+    unique_db_id: str
+    """Of a configuration only: its alias."""
+    _reads: str | None
+    _writes: str | None
+    # Only in those that _prepare() has seen:
+    _settings: configs.Settings | None
+    _options: _Options
+    _includes: Callable[[Any], bool] | None
+    _atomic: transaction.Atomic | None
 
-    def __init__(
-        self,
-        database: str | Mapping[str, Any],
-        read: bool = True,
-        write: bool = False,
-        *,
-        models: Iterable[Any] | Callable[[Any], bool] | None = None,
-        prevent_writes: bool = False,
-        atomic: bool = False,
-        lock: bool = False,
-    ) -> None:
-        self._settings: configs.Settings | None = None
-        if isinstance(database, str):
-            self.database = database
-            if database not in connections.settings:
-                raise ImproperlyConfigured(_unknown(database))
-            if database.startswith(configs.PREFIX) and dynamic.is_dynamic(database):
-                self._settings = dynamic.settings_of(database)
-        elif isinstance(database, Mapping):
-            self._settings = configs.completed(database)
-            self.database = self.unique_db_id = configs.alias_of(self._settings)
-        else:
-            raise ValueError(
-                "in_database() takes the alias of a database or a configuration as in DATABASES, "
-                f"not {type(database).__name__}."
-            )
-        self.read = read
-        self.write = write
-        self._options: _Options | None = None
-        if models is not None or prevent_writes or atomic or lock:
-            begun = transaction.Atomic(using=self.database, savepoint=True, durable=False) if atomic else None
-            self._options = _Options(None if models is None else includes(models), prevent_writes, begun, lock)
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            database: str | Mapping[str, Any],
+            read: bool = True,
+            write: bool = False,
+            *,
+            models: Iterable[Any] | Callable[[Any], bool] | None = None,
+            prevent_writes: bool = False,
+            atomic: bool = False,
+            lock: bool = False,
+        ) -> None: ...
+
+    else:
+        # Python looks up the defaults of keyword-only arguments one by one, which costs a tenth of a block.
+        def __init__(self, database, read=True, write=False, **options):
+            try:
+                is_plain = database in _static and not options
+            except TypeError:  # a dict has no hash
+                is_plain = False
+            if is_plain:
+                self.database = database
+            else:
+                _prepare(self, database, options)
+            self._reads = self.database if read else None
+            self._writes = self.database if write else None
+
+    @property
+    def read(self) -> bool:
+        return self._reads is not None
+
+    @property
+    def write(self) -> bool:
+        return self._writes is not None
 
     def __repr__(self) -> str:
         return f"in_database({self.database!r}, read={self.read}, write={self.write})"
 
     def framed(self, outer: Frame | None) -> Frame:
         assert outer is not None
-        database = self.database
-        if self._options is None and outer[6] is None:
-            return (
-                database if self.read else outer[0],
-                database if self.write else outer[1],
-                outer[2],
-                outer,
-                self,
-                outer[5],
-                None,
-            )
-        rules = self._unlocked(outer, database)
-        limits, prevents_writes, _, locks = self._options or (None, False, None, False)
-        if prevents_writes:
+        rules = None if outer[6] is None else self._unlocked(outer, self.database)
+        return (self._reads or outer[0], self._writes or outer[1], outer[2], outer, self, outer[5], rules)
+
+    def __enter__(self: _D) -> _D:
+        outer = current() or opened()
+        if outer[6] is None:  # nearly always, so without a call
+            restore((self._reads or outer[0], self._writes or outer[1], outer[2], outer, self, outer[5], None))
+        else:
+            restore(self.framed(outer))
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        frame = current()
+        if frame is not None and frame[4] is self:
+            restore(frame[3])
+        else:
+            remove(self)
+
+
+class _Prepared(in_database):
+    """An `in_database` with a configuration of its own, or with options."""
+
+    __slots__ = ()
+
+    def framed(self, outer: Frame | None) -> Frame:
+        assert outer is not None
+        rules = self._unlocked(outer, self.database)
+        if self._options.prevent_writes:
             rules = rules._replace(prevented_by=self)
-        if locks and rules.locked_by is None:
+        if self._options.lock and rules.locked_by is None:
             rules = rules._replace(locked_by=self)
+        reads, writes = self._opinion(self._reads, outer[0]), self._opinion(self._writes, outer[1])
+        return (reads, writes, outer[2], outer, self, outer[5], rules if rules != NO_RULES else None)
 
-        def opinion(routed: bool, otherwise: Opinion) -> Opinion:
-            if not routed:
-                return otherwise
-            return database if limits is None else Partial(limits, database, otherwise)
+    def _opinion(self, alias: str | None, otherwise: Opinion) -> Opinion:
+        if alias is None:
+            return otherwise
+        return alias if self._includes is None else Partial(self._includes, alias, otherwise)
 
-        return (opinion(self.read, outer[0]), opinion(self.write, outer[1]), outer[2], outer, self, outer[5], rules)
-
-    def __enter__(self) -> in_database:
-        if self._settings is None and self._options is None:
-            restore(self.framed(current() or opened()))
-            return self
+    def __enter__(self: _D) -> _D:
         self.hold()
         try:
             restore(self.framed(current() or opened()))
-            if self._options is not None and self._options.atomic is not None:
+            if self._atomic is not None:
                 try:
-                    self._options.atomic.__enter__()
+                    self._atomic.__enter__()
                 except BaseException:
                     remove(self)
                     raise
@@ -207,19 +236,14 @@ class in_database(_Block):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if self._options is not None and self._options.atomic is not None:
-                self._options.atomic.__exit__(exc_type, exc, traceback)
+            if self._atomic is not None:
+                self._atomic.__exit__(exc_type, exc, traceback)
         finally:
-            frame = current()
-            if frame is not None and frame[4] is self:  # nearly always, so without a call
-                restore(frame[3])
-            else:
-                remove(self)
-            if self._settings is not None:
-                self.let_go()
+            remove(self)
+            self.let_go()
 
-    async def __aenter__(self) -> in_database:
-        if self._options is not None and self._options.atomic is not None:
+    async def __aenter__(self: _D) -> _D:
+        if self._atomic is not None:
             raise SynchronousOnlyOperation(
                 "in_database(..., atomic=True) cannot be entered by `async with`, as Django's transactions are "
                 "synchronous: use `with` in a function that sync_to_async() runs."
@@ -234,7 +258,7 @@ class in_database(_Block):
 
     def __call__(self, function: F) -> F:
         """`function`, with every call of it inside this block; for generators every step."""
-        if self._options is not None and self._options.atomic is not None and inspect.isgeneratorfunction(function):
+        if self._atomic is not None and inspect.isgeneratorfunction(function):
             raise TypeError(
                 "in_database(..., atomic=True) cannot decorate a generator, which could be left with its transaction "
                 "open: use `with transaction.atomic()` inside."
@@ -252,6 +276,49 @@ class in_database(_Block):
     async def alet_go(self) -> None:
         if self._settings is not None:
             await dynamic.arelease(self.database)
+
+
+def _prepare(block: Any, database: Any, options: dict[str, Any]) -> None:
+    """What few blocks need: the first for an alias, those for a configuration, those with options."""
+    block._settings = None
+    if isinstance(database, Mapping):
+        block._settings = configs.completed(database)
+        block.database = block.unique_db_id = configs.alias_of(block._settings)
+    elif not isinstance(database, str):
+        raise ValueError(
+            "in_database() takes the alias of a database or a configuration as in DATABASES, "
+            f"not {type(database).__name__}."
+        )
+    elif database not in connections.settings:
+        raise ImproperlyConfigured(_unknown(database))
+    else:
+        block.database = database
+        if dynamic.is_dynamic(database):  # that of a block around this one, to be kept for this one too
+            block._settings = dynamic.settings_of(database)
+        else:
+            _static.add(database)
+    for name in options:
+        if name not in _Options._fields:
+            raise TypeError(f"in_database() has no argument {name!r}.{did_you_mean(name, _Options._fields)}")
+    block._options = _Options(**options)
+    if block._options != _Options() or block._settings is not None:
+        block._includes = None if block._options.models is None else includes(block._options.models)
+        block._atomic = transaction.Atomic(block.database, True, False) if block._options.atomic else None
+        block.__class__ = _Prepared
+
+
+in_database.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter("database", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter("read", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=True),
+        inspect.Parameter("write", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False),
+        *(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in _Options._field_defaults.items()
+        ),
+    ]
+)
+on_settings_changed(_static.clear, "DATABASES")
 
 
 class _InRole(_Block):
