@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
+from django.db import router
 from django.db.models import Model
 
-from .routing import chain, decision, dynamic, readers
+from .conf import on_settings_changed, routing_settings
+from .routing import app_labels, chain, decision, dynamic, readers
 from .routing.clusters import Cluster, clusters
 from .routing.context import alias_for, current
 
@@ -37,6 +41,53 @@ class DynamicDbRouter:
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
         return False if dynamic.is_dynamic(db) else None
+
+
+class AppLabelRouter:
+    """Sends apps, or single models, to the databases that AURORA_ROUTING["APP_LABELS"] names for them.
+
+        "APP_LABELS": {"auth": "users", "contenttypes": "users", "shop.Order": "orders"}
+
+    Each names an alias, or a cluster: then reads go where a ReadWriteRouter for that cluster would send them. What is
+    named is migrated there alone, and what is not named is kept out of these databases (but for 'default').
+
+    Or list a subclass, with the attributes that the router in Django's documentation has: `route_app_labels`, a set of
+    labels beside `db`, or a dict as above. As there, other apps are then not kept out of `db`.
+    """
+
+    route_app_labels: Mapping[str, str] | Iterable[str] | None = None
+    db: str | None = None
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        return places_of(self).alias_for(model, hints, write=False)
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
+        return places_of(self).alias_for(model, hints, write=True)
+
+    def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:
+        return places_of(self).allow_relation(obj1, obj2)
+
+    def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool | None:
+        return places_of(self).allow_migrate(db, app_label, model_name, hints.get("model"))
+
+
+@cache
+def places_of(asked: AppLabelRouter) -> app_labels.Places:
+    """The databases that an AppLabelRouter sends apps to. Raises ImproperlyConfigured."""
+    others = [one for one in router.routers if isinstance(one, ReadWriteRouter)]
+    picks = {one.cluster: one.pick for one in reversed(others)}
+
+    def reading(cluster: str) -> chain.Answer:
+        return chain.reading(cluster, picks.get(cluster, readers.one_of))
+
+    if asked.route_app_labels is None:
+        labels = routing_settings().app_labels or {}
+        return app_labels.Places(labels, homes=picks, exclusive=True, reading=reading)
+    labels = app_labels.labels_of(asked.route_app_labels, asked.db)
+    return app_labels.Places(labels, homes=picks, reading=reading, setting=type(asked).__qualname__)
+
+
+on_settings_changed(places_of.cache_clear, "AURORA_ROUTING", "DATABASES", "DATABASE_ROUTERS")
 
 
 class ReadWriteRouter:
