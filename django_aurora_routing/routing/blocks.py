@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.db import connections, transaction
+from django.db.models import QuerySet
 
 from ..conf import did_you_mean, listed, on_settings_changed
 from . import configs, dynamic
@@ -65,6 +66,15 @@ class _Block:
         if not callable(function):
             raise TypeError(f"{type(self).__name__}() decorates functions, not {type(function).__name__}.")
         return cast(F, decorated(self, function))
+
+    def kept(self, result: Any) -> Any:
+        """What a decorated function returns, so that it means after the block what it meant inside.
+
+        A queryset that nobody has evaluated stays lazy, and stays on the database that it would have been read from.
+        """
+        if isinstance(result, QuerySet) and result._result_cache is None:
+            return result.using(result.db)
+        return result
 
     def hold(self) -> None:
         """Keep what the block needs, without routing anything to it."""
@@ -382,6 +392,9 @@ class prevent_writes(_Block):
 
     def __repr__(self) -> str:
         return "prevent_writes()"
+
+    def kept(self, result: Any) -> Any:
+        return result
 
     def framed(self, outer: Frame | None) -> Frame:
         assert outer is not None

@@ -21,6 +21,7 @@ from .scopes import opened
 class Block(context.Owner, AbstractContextManager[Any, None], AbstractAsyncContextManager[Any, None], Protocol):
     """A block that can be entered, and whose database can be held without entering it."""
 
+    def kept(self, result: Any) -> Any: ...
     def hold(self) -> None: ...
     def let_go(self) -> None: ...
     async def alet_go(self) -> None: ...
@@ -46,7 +47,7 @@ def _function(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def inside(*args: Any, **kwargs: Any) -> Any:
         with block:
-            return function(*args, **kwargs)
+            return block.kept(function(*args, **kwargs))
 
     return inside
 
@@ -55,7 +56,7 @@ def _coroutine(block: Block, function: Callable[..., Any]) -> Callable[..., Any]
     @functools.wraps(function)
     async def inside(*args: Any, **kwargs: Any) -> Any:
         async with block:
-            return await function(*args, **kwargs)
+            return block.kept(await function(*args, **kwargs))
 
     return inside
 
