@@ -87,12 +87,16 @@ def write_to(home: str, instance: Model | None = None) -> Route:
 
 def remembered(home: str, model: type[Model], pick: Pick) -> str | None:
     """`read_from` for no instance, and a note in the scope's memo where the answer will stay the same."""
+    frame = current() or opened()
+    scope: Scope = frame[5]
+    changes = scope.changes
     alias = read_from(home, model, None, pick).alias
-    frame = current()
-    if alias is not None and frame is not None and (frame[6] is None or not frame[6].reads):
-        cluster = clusters().by_alias.get(alias)
-        if cluster is not None and alias in cluster.readers and not is_in_transaction(cluster.writer):
-            frame[2][model] = (alias, cluster.writer)
+    cluster = clusters().by_alias.get(alias or "")
+    is_lasting = frame[6] is None or not frame[6].reads
+    if alias is not None and cluster is not None and alias in cluster.readers and is_lasting:
+        frame[2][model] = (alias, cluster.writer)
+        if scope.changes != changes:  # another thread of this scope has written meanwhile
+            frame[2].pop(model, None)
     return alias
 
 

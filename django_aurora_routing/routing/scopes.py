@@ -22,6 +22,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 
 from ..conf import on_settings_changed, routing_settings
 from ..core.staleness import is_caught_up
+from . import readers
 from .clusters import Cluster, cluster_named, clusters
 from .context import Frame, Memo, current, owners, remove, restore
 from .lag import lags, request_newer
@@ -37,6 +38,8 @@ class Scope:
         self.readers: dict[str, str] = {}
         """The reader of each cluster, by the cluster's name."""
         self.memo: Memo = {}
+        self.changes = 0
+        """Counts what may have made the memo wrong, for those who are about to add to it."""
         self.is_request = False
         self.non_atomic: frozenset[str] = frozenset()
         """Aliases for which the request's view opted out of ATOMIC_REQUESTS."""
@@ -53,11 +56,16 @@ class Scope:
             return (None, None, self.memo, None, self, self, None)
         return (outer[0], outer[1], self.memo, outer, self, self, outer[6])
 
+    def forget_memo(self) -> None:
+        """Something may have made it wrong. In this order: see `decision.remembered`."""
+        self.changes += 1
+        self.memo.clear()
+
     # -- what it has written
 
     def wrote(self, cluster: str, connection: BaseDatabaseWrapper | None = None) -> None:
         """A write was executed, by this connection; in a transaction it counts from COMMIT on."""
-        self.memo.clear()
+        self.forget_memo()
         if connection is None or connection.autocommit:
             self._committed[cluster] = time.monotonic()
         else:
@@ -68,7 +76,7 @@ class Scope:
         """The transaction in which it wrote has ended."""
         self._uncommitted.pop(cluster, None)
         if committed:
-            self.memo.clear()
+            self.forget_memo()
             self._committed[cluster] = time.monotonic()
 
     def must_read_its_writes(self, cluster: Cluster) -> bool:
@@ -116,7 +124,7 @@ class Scope:
             at = min(at - skew, now)
             if at > self._committed.get(name, at - 1):
                 self._committed[name] = at
-        self.memo.clear()
+        self.forget_memo()
 
 
 def current_scope() -> Scope:
@@ -178,6 +186,15 @@ def note_write(cluster: str, connection: BaseDatabaseWrapper) -> None:
     current_scope().wrote(cluster, connection)
 
 
+def set_aside(cluster: str, alias: str) -> None:
+    """The reader failed: this scope takes another from now on, and so do new ones for a while. For routing/guard."""
+    readers.set_aside(alias)
+    scope = current_scope()
+    if scope.readers.get(cluster) == alias:
+        del scope.readers[cluster]
+    scope.forget_memo()
+
+
 # -- commits. Django has no signal for them, and its on_commit() hooks are the users': tests count them.
 
 _waiting: weakref.WeakKeyDictionary[BaseDatabaseWrapper, list[tuple[Scope, str]]] = weakref.WeakKeyDictionary()
@@ -234,7 +251,7 @@ def _end_request(**_: Any) -> None:
 def _begin_migrating(**_: Any) -> None:
     """Data migrations read what the step before has just written, or a table that it has just made."""
     scope = current_scope()
-    scope.memo.clear()
+    scope.forget_memo()
     scope.reads_from_writer = True
 
 
@@ -246,7 +263,7 @@ def _forget() -> None:
     """Settings have changed: choose anew. Other threads keep what they know until their scope ends."""
     for owner in owners():
         if isinstance(owner, Scope):
-            owner.memo.clear()
+            owner.forget_memo()
             owner.readers.clear()
 
 

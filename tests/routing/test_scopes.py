@@ -24,7 +24,7 @@ from django_aurora_routing.core.staleness import Lag
 from django_aurora_routing.routing import lag, readers
 from django_aurora_routing.routing.blocks import in_database, in_reader, in_writer
 from django_aurora_routing.routing.errors import NoReaderAvailable
-from django_aurora_routing.routing.scopes import current_scope, mark_written, note_write, scope, unpin
+from django_aurora_routing.routing.scopes import current_scope, mark_written, note_write, scope, set_aside, unpin
 
 from .conftest import CLUSTERS, names
 from .models import Author
@@ -66,8 +66,7 @@ def test_trap_36_a_reader_that_failed_is_replaced_for_the_rest_of_the_scope() ->
     try:
         with scope():
             first = reads()
-            readers.set_aside(first)
-            current_scope().memo.clear()
+            set_aside("default", first)
             assert {reads() for _ in range(5)} == READERS - {first}
         with scope():
             assert reads() in READERS - {first}
