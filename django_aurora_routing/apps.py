@@ -12,7 +12,9 @@ class AuroraRoutingConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks
-        from .routing import scopes
+        from .routing import guard, lag, scopes
 
         checks.register_checks()
         scopes.install()
+        lag.add_source(f"{__package__}.backends.lags")  # imported when somebody wants to know
+        guard.install()

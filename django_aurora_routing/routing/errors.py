@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import OperationalError
+from django.db import OperationalError, ProgrammingError
 from django.utils.connection import ConnectionDoesNotExist
 
 
@@ -37,3 +37,16 @@ class RoutingLocked(RuntimeError):
 
     def __init__(self, inner: object, locked_by: object) -> None:
         super().__init__(f"{inner!r} would leave {locked_by!r}, which locks the routing of everything inside it.")
+
+
+class WritePrevented(ProgrammingError):
+    """A statement that writes, locks, or may do so, was not sent: on a reader, or inside `prevent_writes()`.
+
+    A ProgrammingError, as the code is wrong and not the database: what repeats work after an OperationalError would
+    only fail again. The message shows the statement's first words and never a value.
+    """
+
+    def __init__(self, message: str, *, alias: str, model: str | None = None) -> None:
+        self.alias = alias
+        self.model = model
+        super().__init__(message)
