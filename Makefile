@@ -1,5 +1,5 @@
 # Every target does its own set-up, once: a virtual environment in .venv, the packages the target needs, and the
-# system's MariaDB server where a target starts servers. Nothing is asked of the network the second time.
+# system's MariaDB server and Chromium where a target starts them. Nothing is asked of the network the second time.
 #
 #   make demo PYTHON=python3.13      choose the Python that .venv is made with
 #   make test ARGS="-k topology -x"  pass arguments on (also: make bench ARGS="--only routing")
@@ -11,7 +11,7 @@ RUN := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test lint format bench run-benchmarks conformance run-conformance docs clean servers
+.PHONY: help demo test lint format bench run-benchmarks conformance run-conformance docs clean servers browser
 
 help:
 	@echo 'make demo    a cluster of real servers, the shop on it, and the kill of its writer under load'
@@ -26,7 +26,7 @@ help:
 demo: $(STAMPS)/base servers
 	@$(RUN) -m testproject.demo
 
-test: $(STAMPS)/test servers
+test: $(STAMPS)/test servers browser
 	$(RUN) -m pytest $(ARGS)
 
 lint: $(STAMPS)/test $(STAMPS)/lint
@@ -61,6 +61,11 @@ docs: $(STAMPS)/docs
 # The lab knows best which server it can use; the packages are installed only when it finds none.
 servers: $(STAMPS)/base
 	@$(RUN) scripts/find_server.py 2>/dev/null || { scripts/install-server && $(RUN) scripts/find_server.py; }
+
+# The tests that need a browser are skipped, and say so, where none can be had.
+browser: $(STAMPS)/base
+	@$(RUN) -m tests.admin.browser >/dev/null 2>&1 || scripts/install-browser || \
+		echo '[setup] no browser here: the tests that need one will be skipped' >&2
 
 # One stamp an extra of setup.cfg. A change there makes the environment anew, so it never holds what is not declared.
 $(STAMPS)/base: setup.cfg

@@ -1,4 +1,7 @@
+from django.conf import settings
 from django.contrib import admin
+
+from django_aurora_routing.admin import MultiDBAdminSite
 
 from .models import Delivery, Order, OrderLine, Product, Stock
 
@@ -13,6 +16,7 @@ class ProductAdmin(admin.ModelAdmin):
     list_display = ["sku", "name", "price", "stock"]
     list_select_related = ["stock"]
     search_fields = ["sku", "name"]
+    save_as = True
     inlines = [StockInline]
 
 
@@ -35,3 +39,11 @@ class DeliveryAdmin(admin.ModelAdmin):
     list_display = ["reference", "product", "quantity", "recorded_at"]
     list_select_related = ["product"]
     autocomplete_fields = ["product"]
+
+
+# The same pages for the database beside the cluster, if there is one: /external-admin/
+external = MultiDBAdminSite("external") if "external" in settings.DATABASES else None
+if external is not None:
+    external.register(Product, ProductAdmin)
+    external.register(Order, OrderAdmin)
+    external.register(Delivery, DeliveryAdmin)
