@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from ..cluster.cluster import Cluster, ClusterSettings
 from ..cluster.connector import Search
 from ..cluster.link import Link, Links
-from ..cluster.registry import cluster_of
+from ..cluster.registry import cluster_of, known_cluster
 from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint
 from ..core.options import Options, ParsedOptions, Problem, parse_options
 from ..drivers.base import Driver
@@ -87,6 +87,11 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
         detection_count=options.detection_count,
         disposal=options.disposal,
     )
+
+
+def cluster_known_to(settings_dict: Mapping[str, Any], options: Options) -> Cluster | None:
+    """The alias's cluster, if anybody in this process has connected to it; for who may not connect himself."""
+    return known_cluster(cluster_key_of(settings_dict, options)) if options.uses_topology else None
 
 
 def search_for(

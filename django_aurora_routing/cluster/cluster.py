@@ -118,7 +118,7 @@ class Cluster:
         """Take in what a server said at `asked_at`."""
         with self._changed:
             old = self.view
-            topology = updated_topology(old.topology, seen)
+            topology = updated_topology(old.topology, seen, asked_at)
             confirmed_at = old.confirmed_at
             if seen.is_from_writer:
                 confirmed_at = max(confirmed_at, asked_at)
@@ -127,6 +127,9 @@ class Cluster:
             moved = topology.generation != old.topology.generation
             set_aside = old.set_aside & {i.address for i in topology.instances}
             if moved and topology.writer is not None:
+                before = old.topology.writer
+                if before is not None and old.trusted_writer is None and topology.at(before.address) is not None:
+                    set_aside |= {before.address}  # it failed as the writer: it has to answer before it is a reader
                 set_aside -= {topology.writer.address}
             view = replace(old, topology=topology, confirmed_at=confirmed_at, set_aside=set_aside)
             doubt_has_ended = old.trusted_writer is None and view.trusted_writer is not None
@@ -136,10 +139,17 @@ class Cluster:
                 self.view = view  # nothing that anybody waits for; in an outage the readers say so all the time
         if moved:
             logger.info("%s: topology is now: %s", self.key, topology)
+        if set_aside - old.set_aside:
+            self.topology_monitor.wake()
         claimed, known = seen.claimed_writer, topology.writer
         if claimed is not None and (known is None or claimed.id != known.id):
             logger.debug("%s: %s says that %s is the writer", self.key, seen.server_id, claimed.id)
             self.writer_search.hear(claimed.address)
+
+    def request_newer(self) -> None:
+        """Have the topology refreshed soon and for a while, for somebody who waits for readers to catch up."""
+        if self.dialect is not None and self.dialect.is_cluster:
+            self.topology_monitor.hurry()
 
     def fail_to_start(self, links: Links, failure: BaseException) -> None:
         """Nobody could be asked what the cluster is; those who wait, with the same credentials, get this error."""

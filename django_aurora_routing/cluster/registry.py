@@ -27,6 +27,11 @@ def cluster_of(key: str, make: Callable[[], Cluster]) -> Cluster:
         return _clusters.setdefault(key, made)
 
 
+def known_cluster(key: str) -> Cluster | None:
+    """The cluster known by `key`, if anybody has connected to it."""
+    return _clusters.get(key)
+
+
 def release_resources(timeout: float = 1.0) -> None:
     """Stop all monitors and close their connections; what uses a database afterwards starts them again.
 

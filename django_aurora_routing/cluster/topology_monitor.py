@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 _WHILE_SEARCHING = 1.0  # seconds between looks at whether the search for a writer goes on
+_HURRY_FOR = 0.5  # seconds that one call of `hurry` lasts
 
 
 class MissingPattern(Exception):
@@ -32,6 +33,8 @@ class MissingPattern(Exception):
 class TopologyMonitor:
     """Asks once in `topology_refresh_ms`, a reader if there is one: every instance answers, and a connection to a
     reader outlives the writer. Also tries the readers that were set aside, until they answer.
+
+    While somebody waits for readers to catch up, it asks at `cluster_topology_high_refresh_rate_ms`.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -44,6 +47,7 @@ class TopologyMonitor:
         inherited, self._connection = self._connection, None
         self._asked: Address | None = None
         self._absent: dict[Address, Backoff] = {}
+        self._hurry_until = float("-inf")
         self._thread = BackgroundThread(
             f"aurora-topology {self._cluster.key}", self, TopologyMonitor._turn, TopologyMonitor._disconnect
         )
@@ -51,6 +55,13 @@ class TopologyMonitor:
 
     def wake(self) -> None:
         self._thread.wake()
+
+    def hurry(self) -> None:
+        """Ask at the high rate for half a second more. Returns at once; however many call it, the rate is the same."""
+        now = time.monotonic()
+        is_at_rest, self._hurry_until = now >= self._hurry_until, now + _HURRY_FOR
+        if is_at_rest:
+            self.wake()
 
     @property
     def is_running(self) -> bool:
@@ -75,7 +86,8 @@ class TopologyMonitor:
             cluster.writer_search.begin()
             return min(_WHILE_SEARCHING, self._retry_absent())
         self._refresh()
-        return self._retry_absent()
+        pause = self._retry_absent()
+        return min(pause, cluster.settings.high_refresh) if time.monotonic() < self._hurry_until else pause
 
     def _meet(self) -> float | None:
         """Find out what HOST is. Everybody who wants to connect waits for this one attempt."""

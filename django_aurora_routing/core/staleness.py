@@ -49,8 +49,3 @@ def fresh_enough(lags: Sequence[Lag], max_lag: float, now: float) -> bool:
     The time since the observation counts as lag, so an old observation proves little.
     """
     return bool(lags) and all(now - lag.applied_until <= max_lag for lag in lags)
-
-
-def known_to_lag(lags: Sequence[Lag], max_lag: float) -> frozenset[str]:
-    """The readers that were more than `max_lag` seconds behind when last looked at. Unknown is not among them."""
-    return frozenset(lag.reader for lag in lags if lag.seconds > max_lag)

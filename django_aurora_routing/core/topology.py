@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, replace
 
 from .endpoints import Address, HostPattern
@@ -15,13 +16,18 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One server of the cluster, as last reported. `lag` is in seconds, `cpu` in percent."""
+    """One server of the cluster, as last reported. `lag` is in seconds, `cpu` in percent.
+
+    `age` is how many seconds before the answer the server had reported that, by the clock of the one who answered;
+    infinite when that is unknown.
+    """
 
     id: str
     address: Address
     role: Role
     lag: float = 0.0
     cpu: float = 0.0
+    age: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,13 @@ class Topology:
     """The instances of a cluster. Empty until the first observation.
 
     `generation` rises when membership or roles change, never for lag or load: a connection made under another
-    generation may be in the wrong place.
+    generation may be in the wrong place. `asked_at` is the `time.monotonic()` just before the question whose answer
+    this is.
     """
 
     instances: tuple[Instance, ...] = ()
     generation: int = 0
+    asked_at: float = -math.inf
 
     @property
     def writer(self) -> Instance | None:
@@ -74,8 +82,8 @@ class Topology:
 NOTHING_KNOWN = Topology()
 
 
-def updated_topology(old: Topology, seen: Observation) -> Topology:
-    """The topology after an observation.
+def updated_topology(old: Topology, seen: Observation, asked_at: float = -math.inf) -> Topology:
+    """The topology after an observation that was asked for at `asked_at`.
 
     A reader's word about the writer lags behind a failover, so it is believed at the first meeting only; afterwards
     the writer changes by the new writer's own word (`Observation.is_from_writer`).
@@ -93,7 +101,7 @@ def updated_topology(old: Topology, seen: Observation) -> Topology:
             instances += (known,)
     instances = tuple(sorted(instances, key=lambda i: i.id))
     changed = {(i.id, i.address, i.role) for i in instances} != {(i.id, i.address, i.role) for i in old.instances}
-    return Topology(instances, old.generation + changed)
+    return Topology(instances, old.generation + changed, asked_at)
 
 
 def instance_at(pattern: HostPattern | None, instance_id: str, fallback: Address) -> Address:

@@ -5,24 +5,13 @@ The backends of this package are such a source: their topology has the lag of ea
 
 from __future__ import annotations
 
-import time
 from importlib import import_module
 from typing import Any, Protocol
 
-from ..core.staleness import Lag, fresh_enough, is_caught_up, known_to_lag
+from ..core.staleness import Lag
 from .clusters import Cluster
 
-__all__ = [
-    "Lag",
-    "Source",
-    "add_source",
-    "fresh_enough",
-    "has_caught_up",
-    "known_to_lag",
-    "lags",
-    "lags_of",
-    "request_newer",
-]
+__all__ = ["Lag", "Source", "add_source", "lags", "lags_of", "request_newer"]
 
 
 class Source(Protocol):
@@ -68,19 +57,6 @@ def request_newer(cluster: Cluster) -> None:
     for alias in cluster.readers:
         for source in _loaded():
             source.request_newer(alias)
-
-
-def has_caught_up(cluster: Cluster, committed_at: float, floor: float = 0.0) -> bool:
-    """Whether all readers certainly show what was committed at `committed_at`; if not, has them looked at again soon.
-
-    `committed_at` is wall-clock time (`time.time()`), which other processes know too. Where their clocks may differ,
-    `floor` is by how much, in seconds. Let those who ask stop asking some time: a reader may be behind for long.
-    """
-    since = time.time() - committed_at
-    if is_caught_up(time.monotonic() - since, lags(cluster), floor):
-        return True
-    request_newer(cluster)
-    return False
 
 
 def _loaded() -> list[Any]:

@@ -59,8 +59,9 @@ def test_after_a_demotion_hearsay_makes_no_writer() -> None:
 def test_the_generation_rises_with_roles_and_membership_only() -> None:
     one = after(FIRST)
     loaded = Observation("11", False, tuple(instance(i.id, i.role, cpu=50.0, lag=1.0) for i in FIRST.instances))
-    same = updated_topology(one, loaded)
+    same = updated_topology(one, loaded, asked_at=7.0)
     assert same.generation == one.generation
+    assert same.asked_at == 7.0
     assert same.instances[0].cpu == 50.0
     assert updated_topology(one, seen("12", "12", refuses=False)).generation == one.generation + 1
     assert updated_topology(one, seen("11", "11", refuses=False, names="11 12")).generation == one.generation + 1
