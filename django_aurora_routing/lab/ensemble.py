@@ -16,6 +16,7 @@ from .errors import LabError
 from .facade import Entrance, Gate
 from .instances import Instance
 from .loop import Loop
+from .progress import Progress
 from .rewriting import Member, Rewriter
 from .servers import Accounts, Server, check_addresses, free_port
 from .settings import Settings, addresses
@@ -34,6 +35,7 @@ class Ensemble:
         self.loop = Loop()
         self.instances: dict[str, Instance] = {}
         self.writer: Instance | None = None
+        self._progress = Progress(lambda: list(self.instances.values()), lambda: self.writer)
         self._accounts = accounts
         self._program = program
         self._endpoints: list[Entrance] = []
@@ -66,6 +68,8 @@ class Ensemble:
         writer.server.sql("SET GLOBAL read_only = 0")
         self.loop.start()
         self.settle()
+        if self.settings.is_cluster:
+            self._progress.start()
 
     def stop(self) -> None:
         """Kill every server and start no more. The directory is for the caller to remove."""
@@ -111,6 +115,7 @@ class Ensemble:
 
     def members(self) -> Sequence[Member]:
         """The topology as a client is told now. Called on the loop's thread: reads, and takes no lock."""
+        self._progress.watch()
         writer = self.writer
         everyone = list(self.instances.values())
         rows = [instance.member(is_writer=instance is writer) for instance in everyone]
@@ -125,7 +130,12 @@ class Ensemble:
         template = self.directory / "template"
         server = Server(home, program=self._program, template=template, accounts=self._accounts)
         rewriter = Rewriter(instance_id, members=self.members) if self.settings.is_cluster else None
-        gate = Gate(self.loop, str(server.socket_path), rewrite=rewriter.rewrite if rewriter else None)
+        gate = Gate(
+            self.loop,
+            str(server.socket_path),
+            rewriter=rewriter,
+            shows=lambda moment: self._progress.shows(instance, moment),
+        )
         host = self.settings.host(instance_id)
         entrance = Entrance(self.loop, (host, self.settings.port), lambda: gate)
         instance = Instance(instance_id, host=host, server=server, gate=gate, entrance=entrance)
@@ -186,7 +196,9 @@ class Ensemble:
     def _join(self, instance: Instance, writer: Instance) -> None:
         instance.replication_delay = 0
         self.follow(instance, writer)
+        began = time.monotonic()
         replication.wait_applied(instance.server, replication.written(writer.server))
+        instance.applied_until, instance.seen_at = began, time.monotonic()
         instance.is_deposed = False
         instance.gate.is_up = True
         instance.become("running")

@@ -13,22 +13,28 @@ from collections.abc import Callable
 
 from .framing import ClientStream, error_packet, insists_on_compression, without_compression_and_tls
 from .loop import READ, WRITE, Loop
+from .rewriting import Rewriter, Session
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024
 BACKLOG = 4096
 _NO_COMPRESSION = error_packet(2, 1235, "42000", "The lab cannot read a compressed stream; connect without compression")
+_LOOK_AGAIN = 0.002  # seconds
+_COMMAND, _QUERIES = slice(4, 5), (b"\x03", b"\x17")  # COM_QUERY and COM_STMT_EXECUTE, behind a packet's length
 _RESET = struct.pack("ii", 1, 0)
 
 
 class Gate:
     """The way to one instance, by its server's unix socket, and the faults that lie on it."""
 
-    def __init__(self, loop: Loop, socket_path: str, *, rewrite: Callable[[bytes], bytes] | None) -> None:
+    def __init__(
+        self, loop: Loop, socket_path: str, *, rewriter: Rewriter | None, shows: Callable[[float], bool]
+    ) -> None:
         self.loop = loop
         self.socket_path = socket_path
-        self.rewrite = rewrite
+        self.rewriter = rewriter
+        self.shows = shows  # whether the instance has all that was committed before a moment
         self.links: set[Link] = set()
         self.is_up = False  # a server process is there
         self.is_held = False  # nobody answers, nor hangs up: a frozen server that was fenced
@@ -140,11 +146,13 @@ class Link:
         "_due",
         "_gate",
         "_greeted",
+        "_held",
         "_introduced",
         "_is_closed",
         "_loop",
         "_server",
         "_server_events",
+        "_session",
         "_stream",
         "_to_client",
         "_to_server",
@@ -158,8 +166,9 @@ class Link:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server: socket.socket | None = None
         self._client_events = self._server_events = 0
-        self._stream = ClientStream(gate.rewrite) if gate.rewrite is not None else None
-        self._to_client = self._to_server = b""
+        self._session = Session(gate.rewriter) if gate.rewriter is not None else None
+        self._stream = ClientStream(self._session.rewrite) if self._session is not None else None
+        self._to_client = self._to_server = self._held = b""
         self._greeted = self._introduced = self._is_closed = False
         self._delayed = 0
         self._due = 0.0
@@ -229,7 +238,30 @@ class Link:
                 if insists_on_compression(data):
                     self._turn_away()
                     return
+            assert self._session is not None
+            waits = self._session.waits_for_all
             data = self._stream.feed(data)
+            if self._held:
+                self._held += data
+                return
+            # Not for a ping, nor for the statement that begins or ends it.
+            if waits and self._session.waits_for_all and data[_COMMAND] in _QUERIES:
+                self._held = data
+                self._wait_for_all(time.monotonic())
+                return
+        self._send_to_server(data)
+
+    def _wait_for_all(self, moment: float) -> None:
+        """Hold a query back until the instance has all that was committed before it came."""
+        if self._is_closed:
+            return
+        if self._gate.shows(moment):
+            data, self._held = self._held, b""
+            self._send_to_server(data)
+        else:
+            self._loop.at(time.monotonic() + _LOOK_AGAIN, lambda: self._wait_for_all(moment))
+
+    def _send_to_server(self, data: bytes) -> None:
         if self._to_server or self._gate.is_dark:  # only after a delay; else nothing is read meanwhile
             self._to_server += data
             return

@@ -28,6 +28,8 @@ class Instance:
         self.replication_delay = 0
         self.lag_ms: float | None = None
         self.cpu: float | None = None
+        self.seen_at = time.monotonic()
+        self.applied_until = self.seen_at  # it has all that was committed before; as a reader, as seen at `seen_at`
         self._session_id = str(uuid.uuid4())
         self._silent_since: float | None = None
 
@@ -37,16 +39,18 @@ class Instance:
 
     def member(self, *, is_writer: bool) -> Member | None:
         """The instance's row of the topology, if it has one."""
-        age = 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
-        if self.state == "starting" or self.is_deposed or (age > FORGET_SECONDS and not is_writer):
+        now, silent_since = time.monotonic(), self._silent_since
+        is_forgotten = silent_since is not None and now - silent_since > FORGET_SECONDS and not is_writer
+        if self.state == "starting" or self.is_deposed or is_forgotten:
             return None
-        lag = self.lag_ms if self.lag_ms is not None else self.replication_delay * 1000.0
+        applied_until, seen_at = self.applied_until, self.seen_at
+        lag = self.lag_ms if self.lag_ms is not None else (seen_at - applied_until) * 1000
         return Member(
             id=self.id,
             is_writer=is_writer,
             session_id=self._session_id,
-            age=age,
-            lag_ms=0.0 if is_writer else max(lag, 5.0),
+            age=now - seen_at,
+            lag_ms=0.0 if is_writer else max(lag, 0.0),
             cpu=10.0 if self.cpu is None else self.cpu,
         )
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 AURORA_VERSION = "8.0.mysql_aurora.3.08.0"
 
+CONSISTENCY_LEVELS = (b"", b"EVENTUAL", b"SESSION", b"GLOBAL")
+
 # A statement without one of these, in lower case, is passed on unread.
 NEEDLES = (b"aurora", b"innodb_read_only", b"replica_host_status")
 
@@ -29,12 +31,20 @@ Members = Callable[[], Sequence[Member]]
 
 _VARIABLE = (
     rb"@@(?:(?:global|session|local)\s*\.\s*)?"
-    rb"`?(?P<variable>aurora_version|aurora_server_id|innodb_read_only)`?(?![\w$])"
+    rb"`?(?P<variable>aurora_version|aurora_server_id|aurora_replica_read_consistency|innodb_read_only)`?(?![\w$])"
 )
 _TABLE = rb"(?<![\w$.`])`?information_schema`?\s*\.\s*`?(?P<table>replica_host_status)`?(?![\w$])"
 # What may hold a needle but asks nothing: strings, comments, other quoted names.
 _TEXT = rb"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`|/\*.*?\*/|--(?=\s|$)[^\n]*|\#[^\n]*"""
 _QUESTION = re.compile(b"|".join((_VARIABLE, _TABLE, _TEXT)), re.IGNORECASE | re.DOTALL)
+
+# Per session in Aurora, so a user variable of the session is where it is kept.
+_CONSISTENCY = b"@aurora_replica_read_consistency"
+_SET_CONSISTENCY = re.compile(
+    rb"\s*SET\s+(?:@@)?(?:(?:SESSION|LOCAL)(?:\s*\.\s*|\s+))?`?aurora_replica_read_consistency`?\s*:?=\s*"
+    rb"(?:'(?P<single>[^'\\]*)'|\"(?P<double>[^\"\\]*)\"|(?P<word>\w+))\s*;?\s*",
+    re.IGNORECASE,
+)
 
 _SHOW = re.compile(
     rb"\s*(?:/\*.*?\*/\s*)*SHOW\s+(?:(?:GLOBAL|SESSION|LOCAL)\s+)?VARIABLES\s+(?P<filter>(?:LIKE|WHERE)\b.+?)\s*;?\s*",
@@ -59,6 +69,7 @@ class Rewriter:
         self._variables = {
             b"aurora_version": _literal(version),
             b"aurora_server_id": _literal(instance_id),
+            b"aurora_replica_read_consistency": b"CONVERT(IFNULL(%s, '') USING utf8mb4)" % _CONSISTENCY,
             b"innodb_read_only": b"@@global.read_only",
         }
 
@@ -90,10 +101,46 @@ class Rewriter:
         return (
             b"SELECT * FROM (SELECT 'aurora_server_id' AS Variable_name, %s AS Value"
             b" UNION ALL SELECT 'aurora_version', %s"
+            b" UNION ALL SELECT 'aurora_replica_read_consistency', %s"
             b" UNION ALL SELECT 'innodb_read_only', IF(@@global.read_only, 'ON', 'OFF')"
             b" UNION ALL SELECT LOWER(VARIABLE_NAME), VARIABLE_VALUE FROM information_schema.SESSION_VARIABLES"
             b" WHERE VARIABLE_NAME <> 'INNODB_READ_ONLY') AS variables %s"
-        ) % (self._variables[b"aurora_server_id"], self._variables[b"aurora_version"], condition)
+        ) % (
+            self._variables[b"aurora_server_id"],
+            self._variables[b"aurora_version"],
+            self._variables[b"aurora_replica_read_consistency"],
+            condition,
+        )
+
+
+class Session:
+    """One client's statements. `waits_for_all`: each is answered from all that was committed before it came.
+
+    That is what aurora_replica_read_consistency = 'GLOBAL' asks of a reader, and the only level that makes a
+    difference where nothing is forwarded to the writer.
+    https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-mysql-write-forwarding-consistency.html
+    """
+
+    __slots__ = ("_rewriter", "waits_for_all")
+
+    def __init__(self, rewriter: Rewriter) -> None:
+        self._rewriter = rewriter
+        self.waits_for_all = False
+
+    def rewrite(self, statement: bytes) -> bytes:
+        """As `Rewriter.rewrite`."""
+        setting = _SET_CONSISTENCY.fullmatch(statement)
+        if setting is None:
+            return self._rewriter.rewrite(statement)
+        value = next((text for text in setting.groups() if text is not None), b"").upper()
+        level = b"" if value == b"DEFAULT" and setting["word"] else value
+        if level not in CONSISTENCY_LEVELS:
+            return (
+                b"SIGNAL SQLSTATE '42000' SET MYSQL_ERRNO = 1231, MESSAGE_TEXT ="
+                b" 'Variable ''aurora_replica_read_consistency'' can''t be set to the value of ''%s'''" % value
+            )
+        self.waits_for_all = level == b"GLOBAL"
+        return b"SET %s = '%s'" % (_CONSISTENCY, level)
 
 
 def topology_query(members: Sequence[Member]) -> bytes:

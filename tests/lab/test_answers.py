@@ -2,6 +2,8 @@
 
 import datetime
 import itertools
+import threading
+import time
 
 import mysql.connector
 import pytest
@@ -95,20 +97,105 @@ def test_what_a_test_reports_is_in_the_topology(cluster: LocalCluster) -> None:
 
 def test_the_topology_after_a_death_and_after_the_promotion(cluster: LocalCluster) -> None:
     question = (
-        "SELECT SERVER_ID, SESSION_ID = 'MASTER_SESSION_ID',"
-        " TIMESTAMPDIFF(MICROSECOND, LAST_UPDATE_TIMESTAMP, NOW(6)) > 0 FROM information_schema.replica_host_status"
+        "SELECT SERVER_ID, SESSION_ID = 'MASTER_SESSION_ID', LAST_UPDATE_TIMESTAMP"
+        " FROM information_schema.replica_host_status"
     )
     old, reader = cluster.writer, cluster.readers[0]
     with connected(cluster, reader.host) as connection:
         old.kill()
-        before = {server: (writer, is_old) for server, writer, is_old in ask(connection, question)}
+        ask(connection, question)  # from now on it is measured anew all the time
+        time.sleep(0.1)
+        before = {server: (writer, at) for server, writer, at in ask(connection, question)}
+        time.sleep(0.1)
+        later = {server: at for server, _, at in ask(connection, question)}
         cluster.promote(reader)
         after = {server: writer for server, writer, _ in ask(connection, question)}
 
-    assert before[old.id] == (1, 1), "until another is promoted the dead one is the writer, with an ageing row"
-    assert before[reader.id] == (0, 0)
+    assert before[old.id][0] == 1, "until another is promoted the dead one is the writer"
+    assert abs(later[old.id] - before[old.id][1]) < datetime.timedelta(milliseconds=5), "and its row ages"
+    assert before[reader.id][0] == 0
+    assert later[reader.id] - before[reader.id][1] > datetime.timedelta(milliseconds=50)
     assert after[reader.id] == 1
     assert list(after.values()).count(1) == 1
+
+
+def test_a_row_proves_what_its_reader_has(cluster: LocalCluster) -> None:
+    """Its lag and its age are measured: once a row says that a commit is applied, it can be read."""
+    cluster.writer.query("CREATE OR REPLACE TABLE proved (id INT)")
+    cluster.catch_up()
+    question = (
+        "SELECT SERVER_ID, REPLICA_LAG_IN_MILLISECONDS / 1000"
+        " + TIMESTAMPDIFF(MICROSECOND, LAST_UPDATE_TIMESTAMP, NOW(6)) / 1e6 FROM information_schema.replica_host_status"
+    )
+    took = []
+    readers = cluster.readers
+    with (
+        connected(cluster, cluster.writer.host) as writer,
+        connected(cluster, readers[0].host) as first,
+        connected(cluster, readers[1].host) as second,
+    ):
+        for number in range(40):
+            ask(writer, "INSERT INTO proved VALUES (%s)", (number,))
+            committed_at = time.monotonic()
+            missing = {readers[0].id: first, readers[1].id: second}
+            while missing:
+                assert time.monotonic() < committed_at + 10
+                asked_at = time.monotonic()
+                for server, behind in ask(writer, question):
+                    if server in missing and asked_at - float(behind) > committed_at:
+                        assert ask(missing.pop(server), "SELECT MAX(id) FROM proved") == [(number,)]
+            took.append(time.monotonic() - committed_at)
+
+    took.sort()
+    print(f"proved after {took[20] * 1000:.1f} ms (median), {took[-1] * 1000:.1f} ms (longest)")
+
+
+def test_a_session_can_ask_a_reader_for_all_that_was_committed(cluster: LocalCluster) -> None:
+    cluster.writer.query("CREATE OR REPLACE TABLE consistent (id INT)")
+    cluster.catch_up()
+    reader = cluster.readers[0]
+    with connected(cluster, cluster.writer.host) as writer, connected(cluster, reader.host) as session:
+        assert ask(session, "SELECT @@aurora_replica_read_consistency") == [("",)]
+        reader.delay_replication(30)
+        ask(writer, "INSERT INTO consistent VALUES (1)")
+        assert ask(session, "SELECT id FROM consistent") == []
+        ask(session, "SET SESSION aurora_replica_read_consistency = 'global'")
+        end = threading.Timer(1.0, reader.delay_replication, [0])
+        end.start()
+        began = time.monotonic()
+        assert ask(session, "SELECT id FROM consistent") == [(1,)]
+        assert time.monotonic() - began > 0.9, "it has waited"
+        end.join()
+        assert ask(session, "SELECT @@aurora_replica_read_consistency") == [("GLOBAL",)]
+
+        reader.delay_replication(30)
+        ask(writer, "INSERT INTO consistent VALUES (2)")
+        ask(session, "SET SESSION aurora_replica_read_consistency = DEFAULT")
+        assert ask(session, "SELECT id FROM consistent") == [(1,)]
+        with pytest.raises(mysql.connector.Error) as caught:
+            ask(session, "SET aurora_replica_read_consistency = 'later'")
+    reader.delay_replication(0)
+
+    assert caught.value.errno == 1231
+
+
+def test_a_session_with_all_that_was_committed_never_reads_less(cluster: LocalCluster) -> None:
+    cluster.writer.query("CREATE OR REPLACE TABLE always (id INT)")
+    cluster.catch_up()
+    took = []
+    with (
+        connected(cluster, cluster.writer.host) as writer,
+        connected(cluster, cluster.readers[0].host) as session,
+    ):
+        ask(session, "SET aurora_replica_read_consistency = 'GLOBAL'")
+        for number in range(100):
+            ask(writer, "INSERT INTO always VALUES (%s)", (number,))
+            began = time.monotonic()
+            assert ask(session, "SELECT MAX(id) FROM always") == [(number,)]
+            took.append(time.monotonic() - began)
+
+    took.sort()
+    print(f"a consistent read took {took[50] * 1000:.1f} ms (median), {took[-1] * 1000:.1f} ms (longest)")
 
 
 def test_the_endpoints_lead_to_their_roles(cluster: LocalCluster) -> None:

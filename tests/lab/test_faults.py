@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import mysql.connector
 import pytest
@@ -190,20 +191,32 @@ def test_delay_lengthens_each_way(cluster: LocalCluster) -> None:
 def test_delayed_replication_shows_in_reads_and_in_the_topology(cluster: LocalCluster) -> None:
     cluster.writer.query("CREATE OR REPLACE TABLE late (id INT)")
     cluster.catch_up()
-    reader = cluster.readers[0]
-    reader.delay_replication(1)
+    reader, other = cluster.readers
+    reader.delay_replication(30)
+    committed_at = time.monotonic()
     cluster.writer.query("INSERT INTO late VALUES (1)")
 
+    wait_for(lambda: lag_of(cluster, reader.id) > 1500)
+    assert time.monotonic() - committed_at > 0.7, "it looks twice a second, so that much more it may say"
+    assert lag_of(cluster, other.id) < 1000
     assert reader.query("SELECT id FROM late") == []
-    with connected(cluster, reader.host) as connection:
-        lag = ask(
-            connection,
-            "SELECT REPLICA_LAG_IN_MILLISECONDS FROM information_schema.replica_host_status"
-            f" WHERE SERVER_ID = '{reader.id}'",
-        )
-    assert lag == [(1000.0,)]
-    cluster.catch_up()
+
+    reader.delay_replication(0)
+    wait_for(lambda: lag_of(cluster, reader.id) < 1000)
     assert reader.query("SELECT id FROM late") == [(1,)]
+
+
+def lag_of(cluster: LocalCluster, reader: str) -> float:
+    question = "SELECT REPLICA_LAG_IN_MILLISECONDS FROM information_schema.replica_host_status WHERE SERVER_ID = %s"
+    with connected(cluster, cluster.writer.host) as connection:
+        return float(ask(connection, question, (reader,))[0][0])
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_reader_that_is_added_has_everything(cluster: LocalCluster) -> None:

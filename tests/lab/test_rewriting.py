@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_aurora_routing.lab.rewriting import AURORA_VERSION, Member, Rewriter
+from django_aurora_routing.lab.rewriting import AURORA_VERSION, Member, Rewriter, Session
 
 MEMBERS = (
     Member(id="11", is_writer=True, session_id="unused", cpu=12.5),
@@ -31,6 +31,11 @@ def rewrite(statement: str) -> str:
         ("SELECT 1 WHERE @@aurora_server_id = '12'", "SELECT 1 WHERE '12' = '12'"),
         ("SELECT 1; SELECT @@aurora_version", f"SELECT 1; SELECT {VERSION} AS `@@aurora_version`"),
         ("SET @a = @@innodb_read_only", "SET @a = @@global.read_only"),
+        (
+            "SELECT @@aurora_replica_read_consistency",
+            "SELECT CONVERT(IFNULL(@aurora_replica_read_consistency, '') USING utf8mb4)"
+            " AS `@@aurora_replica_read_consistency`",
+        ),
     ],
 )
 def test_variables(statement: str, expected: str) -> None:
@@ -114,3 +119,25 @@ def test_show_variables(statement: str, condition: str) -> None:
 
     assert result.startswith("SELECT * FROM (SELECT 'aurora_server_id' AS Variable_name, '12' AS Value")
     assert result.endswith(f") AS variables {condition}")
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected", "waits"),
+    [
+        ("SET aurora_replica_read_consistency = 'GLOBAL'", "'GLOBAL'", True),
+        ("set session AURORA_REPLICA_READ_CONSISTENCY='global';", "'GLOBAL'", True),
+        ('SET @@session.aurora_replica_read_consistency := "Global"', "'GLOBAL'", True),
+        ("SET @@aurora_replica_read_consistency = global", "'GLOBAL'", True),
+        ("SET SESSION aurora_replica_read_consistency = 'SESSION'", "'SESSION'", False),
+        ("SET SESSION aurora_replica_read_consistency = 'eventual'", "'EVENTUAL'", False),
+        ("SET SESSION aurora_replica_read_consistency = ''", "''", False),
+        ("SET SESSION aurora_replica_read_consistency = DEFAULT", "''", False),
+    ],
+)
+def test_a_session_sets_its_consistency(statement: str, expected: str, waits: bool) -> None:
+    session = Session(Rewriter("12", members=lambda: MEMBERS))
+
+    assert session.rewrite(statement.encode()).decode() == f"SET @aurora_replica_read_consistency = {expected}"
+    assert session.waits_for_all is waits
+    assert session.rewrite(b"SELECT @@aurora_server_id").startswith(b"SELECT '12'")
+    assert session.waits_for_all is waits
