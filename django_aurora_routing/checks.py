@@ -1,4 +1,7 @@
-"""System checks: what can be known to be wrong before the first connection. docs/checks.rst explains each id."""
+"""System checks: what can be known to be wrong before the first connection. docs/checks.rst explains each id.
+
+Here are those of the backend's OPTIONS; checks_routing has those of the routing.
+"""
 
 from __future__ import annotations
 
@@ -106,5 +109,7 @@ def _our_aliases() -> list[_Alias]:
 
 def register_checks() -> None:
     """Plain checks, not `database` ones: they need no connection, so `manage.py check` always runs them."""
-    for check in (check_options, check_host_pattern, check_c_extension, check_clusters):
+    from .checks_routing import CHECKS
+
+    for check in (check_options, check_host_pattern, check_c_extension, check_clusters, *CHECKS):
         register(check, "aurora_routing")

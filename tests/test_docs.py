@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from django_aurora_routing import checks
+from django_aurora_routing import checks, checks_routing
 from django_aurora_routing.core.option_table import OPTION_TABLE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-CHECK_IDS = sorted(set(re.findall(r"\b[EWI]\d{3}\b", Path(checks.__file__).read_text())))
+CHECK_IDS = sorted(
+    {
+        check_id
+        for module in (checks, checks_routing)
+        for check_id in re.findall(r"\b[EWI]\d{3}\b", Path(module.__file__).read_text())
+    }
+)
 
 
 @pytest.mark.parametrize("name", [row.name for row in OPTION_TABLE.values() if row.active])
@@ -22,3 +28,8 @@ def test_an_option_with_an_effect_is_in_the_table(name: str) -> None:
 @pytest.mark.parametrize("check_id", CHECK_IDS)
 def test_a_check_has_its_heading(check_id: str) -> None:
     assert f"``aurora_routing.{check_id}``\n---" in (DOCS / "checks.rst").read_text()
+
+
+def test_there_is_no_heading_without_its_check() -> None:
+    headings = re.findall(r"^``aurora_routing\.(\w+)``$", (DOCS / "checks.rst").read_text(), re.MULTILINE)
+    assert sorted(headings) == CHECK_IDS

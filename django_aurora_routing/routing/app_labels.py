@@ -93,7 +93,7 @@ class Places:
         origin, other = instance._state.db, self.of(type(instance))
         if other is not None and origin not in other.aliases:
             return None
-        if _is_same(place, other):
+        if is_same_place(place, other):
             return place.serve(model, instance, write=write) if place is not None and origin in place.aliases else None
         if place is not None:
             return place.serve(model, None, write=write)
@@ -105,7 +105,7 @@ class Places:
         here, there = self.of(type(one)), self.of(type(other))
         if here is None and there is None:
             return None
-        if not _is_same(here, there):
+        if not is_same_place(here, there):
             return _is_related_without_constraint(type(one), type(other)) or None
         aliases = (here or there or _NOWHERE).aliases
         return all(item._state.db is None or item._state.db in aliases for item in (one, other)) or None
@@ -172,7 +172,8 @@ def _place(name: str, home: Collection[str], reading: Callable[[str], Answer], s
     )
 
 
-def _is_same(one: Place | None, other: Place | None) -> bool:
+def is_same_place(one: Place | None, other: Place | None) -> bool:
+    """Whether both are one database; None is where everything is that no router speaks of."""
     if one is None or other is None:
         return (one is None or one.is_home) and (other is None or other.is_home)
     return one.aliases == other.aliases
