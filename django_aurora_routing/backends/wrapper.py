@@ -12,6 +12,7 @@ from django.db.utils import Error, OperationalError
 from django.utils.functional import cached_property
 
 from ..cluster.activity import Activity
+from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
 from ..cluster.topology_monitor import MissingPattern
 from ..core.failover import Place, place_of
@@ -28,7 +29,7 @@ from .cursor import MAX_REPEATS, ClusterCursor, ClusterDebugCursor
 from .errors import ClusterErrorWrapper
 from .lost import LostConnection
 from .phases import InPhase, Phase
-from .wiring import checked_options, search_for
+from .wiring import checked_options, cluster_known_to, search_for
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as _Base
@@ -86,6 +87,11 @@ class ClusterWrapperMixin(_Base):
             self._parsed = (given, parsed)
         self._options = self._parsed[1].options
         return dict(self._parsed[1].driver)
+
+    def known_cluster(self) -> Cluster | None:
+        """The alias's cluster, if anybody in this process has connected to it."""
+        self.split_options(self.settings_dict)
+        return cluster_known_to(self.settings_dict, self._options)
 
     def connect(self) -> None:
         """Connect by Django's own way, so that each switch restores all session state; again if that is cut off."""

@@ -22,6 +22,7 @@ from django.test import override_settings
 from django_aurora_routing.routing import dynamic
 from django_aurora_routing.routing.configs import PREFIX
 from django_aurora_routing.routing.scopes import scope
+from tests.backends.conftest import aliases as aliases
 
 from .models import Author, Book
 
