@@ -38,15 +38,18 @@ class ClusterCursorMixin:
     db: Any
 
     def _execute(self, sql: Any, params: Any, *context: Any) -> Any:
+        db = self.db
         try:
+            if (wants_read_only := db.wants_read_only) is not None and wants_read_only() is not db.session_is_read_only:
+                db.follow_read_only()
             return super()._execute(sql, params, *context)  # type: ignore[misc]
         except FailoverError as exc:
             error = self._judged(exc, sql)
         for _ in range(MAX_REPEATS):
             if not _may_repeat(error, sql):
                 break
-            self.db.ensure_connection()
-            self.cursor = self.db.create_cursor()
+            db.ensure_connection()
+            self.cursor = db.create_cursor()
             try:
                 return super()._execute(sql, params, *context)  # type: ignore[misc]
             except FailoverError as exc:
@@ -54,6 +57,7 @@ class ClusterCursorMixin:
         raise error
 
     def _executemany(self, sql: Any, param_list: Any, *context: Any) -> Any:
+        self.db.follow_read_only()
         try:
             return super()._executemany(sql, param_list, *context)  # type: ignore[misc]
         except FailoverSuccessError as exc:
@@ -62,6 +66,7 @@ class ClusterCursorMixin:
             raise _unknown("executemany() was cut off, some of its rows may be there", exc) from exc
 
     def callproc(self, procname: Any, params: Any = None, kparams: Any = None) -> Any:
+        self.db.follow_read_only()
         try:
             return super().callproc(procname, params, kparams)  # type: ignore[misc]
         except FailoverError as exc:

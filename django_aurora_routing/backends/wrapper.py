@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import Error, OperationalError
@@ -29,17 +29,13 @@ from .cursor import MAX_REPEATS, ClusterCursor, ClusterDebugCursor
 from .errors import ClusterErrorWrapper
 from .lost import LostConnection
 from .phases import InPhase, Phase
+from .read_only import ReadOnlySessionMixin
 from .wiring import checked_options, cluster_known_to, search_for
-
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper as _Base
-else:
-    _Base = object
 
 logger = logging.getLogger(__name__)
 
 
-class ClusterWrapperMixin(_Base):
+class ClusterWrapperMixin(ReadOnlySessionMixin):
     """Over a Django `DatabaseWrapper`. The engine names its driver and what that driver is connected with."""
 
     driver: Driver
@@ -120,6 +116,7 @@ class ClusterWrapperMixin(_Base):
     def get_new_connection(self, conn_params: Mapping[str, Any]) -> Connection:
         """Open a connection where the options want it. Raises the driver's own errors, or FailoverFailedError."""
         self.connection = None
+        self.session_is_read_only = False
         activity, options = self._activity, self._options
         activity.inherited = False
         search = self._search = search_for(self.settings_dict, options, self.driver, conn_params)

@@ -111,11 +111,18 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
         return connection is not None and not isinstance(connection, LostConnection) and is_hung_up(connection)
 
     def init_connection_state(self) -> None:
-        super().init_connection_state()
-        if self._options.read_only:
-            # Also on a reader: should it be promoted while we are on it, it still takes no write from here.
+        # Also on a reader: should it be promoted while we are on it, it still takes no write from here.
+        level, read_only = self.isolation_level, self.is_read_only_wanted()
+        if level and read_only:
+            self.isolation_level = f"{level}, read only"  # goes with the statement that Django sends for the level
+        try:
+            super().init_connection_state()
+        finally:
+            self.isolation_level = level
+        if read_only and not level:
             with self.cursor() as cursor:
-                cursor.execute("SET SESSION TRANSACTION READ ONLY")
+                cursor.execute(self.access_mode_sql % "ONLY")
+        self.session_is_read_only = read_only
 
     def create_cursor(self, name: str | None = None) -> Cursor:
         connection = self.connection
@@ -124,6 +131,8 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
         return Cursor(connection)
 
     def _set_autocommit(self, autocommit: bool) -> None:
+        if not autocommit:
+            self.follow_read_only()
         with self.wrap_database_errors:
             # Django asks each new connection for what it has; mysqlclient, too, sends nothing then.
             if autocommits(self.connection) != autocommit:
