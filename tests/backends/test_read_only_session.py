@@ -28,7 +28,8 @@ def writing_function(cluster: LocalCluster, table: str) -> Iterator[str]:
     """A stored function that writes; SQL which calls it looks like any other read."""
     cluster.writer.query("DROP FUNCTION IF EXISTS app.put")
     cluster.writer.query(
-        "CREATE FUNCTION app.put(k INT) RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO t VALUES (k, 'f'); RETURN k; END"
+        "CREATE FUNCTION app.put(k INT) RETURNS INT MODIFIES SQL DATA "
+        "BEGIN INSERT INTO t VALUES (k, 'f'); RETURN k; END"
     )
     yield "put"
     cluster.writer.query("DROP FUNCTION app.put")
@@ -175,7 +176,7 @@ def test_where_a_reader_falls_back_on_the_writer_it_still_writes_nothing(
     roles = {"CLUSTERS": {"default": {"writer": "default-writer", "readers": ["r"]}}}
     with override_settings(AURORA_ROUTING=roles):
         assert execute(reader, "SELECT @@hostname IS NOT NULL") == [(1,)]
-        with pytest.raises(WritePrevented, match="'r' was not sent 'SELECT put'.*reader of cluster 'default'"):
+        with pytest.raises(WritePrevented, match=r"'r' was not sent 'SELECT put'.*reader of cluster 'default'"):
             execute(reader, "SELECT put(1)")
         with pytest.raises(WritePrevented):
             insert(reader, 1)
