@@ -49,10 +49,12 @@ def cluster_databases() -> dict[str, dict[str, Any]]:
 def sqlite_databases(directory: Path) -> dict[str, dict[str, Any]]:
     """The same aliases on SQLite; the reader reads the writer's file."""
     files = {"default": "shop", "reader": "shop", "external": "external"}
-    return {
+    databases: dict[str, dict[str, Any]] = {
         alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": directory / f"{name}.sqlite3"}
         for alias, name in files.items()
     }
+    databases["reader"]["TEST"] = {"MIRROR": "default"}
+    return databases
 
 
 if os.environ.get("SHOP_SQLITE"):
