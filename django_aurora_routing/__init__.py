@@ -14,23 +14,31 @@ if TYPE_CHECKING:
         TransactionResolutionUnknownError,
     )
     from .routing import in_database
+    from .routing.explain import explain_route
+    from .routing.stale_writes import StaleWrite, lock_for_write
 
 __all__ = [
     "FailoverError",
     "FailoverFailedError",
     "FailoverSuccessError",
+    "StaleWrite",
     "TransactionResolutionUnknownError",
+    "explain_route",
     "in_database",
+    "lock_for_write",
     "release_resources",
 ]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "explain_route": ".routing.explain",
     "in_database": ".routing",
+    "lock_for_write": ".routing.stale_writes",
     "release_resources": ".cluster.registry",
     "FailoverError": ".errors",
     "FailoverFailedError": ".errors",
     "FailoverSuccessError": ".errors",
+    "StaleWrite": ".routing.stale_writes",
     "TransactionResolutionUnknownError": ".errors",
 }
 

@@ -12,9 +12,10 @@ class AuroraRoutingConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks
-        from .routing import guard, lag, scopes
+        from .routing import guard, lag, scopes, stale_writes
 
         checks.register_checks()
         scopes.install()
         lag.add_source(f"{__package__}.backends.lags")  # imported when somebody wants to know
         guard.install()
+        stale_writes.install()

@@ -10,7 +10,7 @@ from django.db import router
 from django.db.models import Model
 
 from .conf import on_settings_changed, routing_settings
-from .routing import app_labels, chain, decision, dynamic, readers
+from .routing import app_labels, chain, decision, dynamic, explain, readers
 from .routing.clusters import Cluster, clusters
 from .routing.context import alias_for, current
 
@@ -35,6 +35,9 @@ class DynamicDbRouter:
         if hints and hints.get("instance") is not None:
             return decision.beside_the_block(model, hints["instance"], hints, write=True)
         return None
+
+    def explain(self, model: type[Model], instance: Model | None, *, write: bool) -> decision.Route:
+        return explain.by_blocks(model, instance, write=write)
 
     def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:
         return None
@@ -63,6 +66,12 @@ class AppLabelRouter:
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
         return places_of(self).alias_for(model, hints, write=True)
+
+    def explain(self, model: type[Model], instance: Model | None, *, write: bool) -> decision.Route:
+        hints = {} if instance is None else {"instance": instance}
+        place, alias = places_of(self).of(model), places_of(self).alias_for(model, hints, write=write)
+        where = "no place is named for it" if place is None else f"{model._meta.label} belongs to {place.name!r}"
+        return decision.Route(alias, where)
 
     def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:
         return places_of(self).allow_relation(obj1, obj2)
@@ -114,7 +123,12 @@ class ReadWriteRouter:
         return answer(model, **hints)
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
-        return decision.write_to(self.cluster, hints.get("instance")).alias
+        return decision.noted(decision.write_to(self.cluster, hints.get("instance")), model, "write")
+
+    def explain(self, model: type[Model], instance: Model | None, *, write: bool) -> decision.Route:
+        if write:
+            return decision.write_to(self.cluster, instance)
+        return decision.read_from(self.cluster, model, instance, self.pick)
 
     def pick(self, cluster: Cluster, fit: tuple[str, ...]) -> str:
         """The reader for one scope, of those that are fit to be read from. A subclass may choose otherwise."""

@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from ..conf import did_you_mean, listed, on_settings_changed
 from . import configs, dynamic
 from .clusters import cluster_named
-from .context import NO_RULES, Frame, Opinion, Partial, Rules, current, remove, restore
+from .context import NO_RULES, Frame, Opinion, Partial, Rules, current, decisions, remove, restore
 from .decision import ReadsFrom
 from .decorated import decorated
 from .errors import RoutingLocked
@@ -187,7 +187,10 @@ class in_database(_Block):
     def framed(self, outer: Frame | None) -> Frame:
         assert outer is not None
         rules = None if outer[6] is None else self._unlocked(outer, self.database)
-        return (self._reads or outer[0], self._writes or outer[1], outer[2], outer, self, outer[5], rules)
+        reads, writes = self._reads or outer[0], self._writes or outer[1]
+        if rules is not None and rules.is_logged:
+            reads, writes = _logged(self, "read", self._reads, reads), _logged(self, "write", self._writes, writes)
+        return (reads, writes, outer[2], outer, self, outer[5], rules)
 
     def __enter__(self: _D) -> _D:
         outer = current() or opened()
@@ -207,6 +210,20 @@ class in_database(_Block):
             remove(self)
 
 
+def _logged(block: in_database, kind: str, alias: str | None, opinion: Opinion) -> Opinion:
+    """The block's opinion, with a line in the debug log for each query that it routes."""
+    if alias is None:
+        return opinion
+    asked = opinion if isinstance(opinion, Partial) else Partial(lambda _: True, alias, None)
+
+    def includes(model: Any) -> bool:
+        if is_included := asked.includes(model):
+            decisions.debug("A %s of %s goes to %r: %r is in force", kind, model._meta.label, alias, block)
+        return is_included
+
+    return asked._replace(includes=includes)
+
+
 class _Prepared(in_database):
     """An `in_database` with a configuration of its own, or with options."""
 
@@ -220,6 +237,8 @@ class _Prepared(in_database):
         if self._options.lock and rules.locked_by is None:
             rules = rules._replace(locked_by=self)
         reads, writes = self._opinion(self._reads, outer[0]), self._opinion(self._writes, outer[1])
+        if rules.is_logged:
+            reads, writes = _logged(self, "read", self._reads, reads), _logged(self, "write", self._writes, writes)
         return (reads, writes, outer[2], outer, self, outer[5], rules if rules != NO_RULES else None)
 
     def _opinion(self, alias: str | None, otherwise: Opinion) -> Opinion:

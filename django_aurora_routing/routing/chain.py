@@ -42,7 +42,7 @@ def reading(home: str, pick: Pick) -> Answer:
                 if writer is None or writer.autocommit:
                     return known[0]
             return decision.remembered(home, model, pick)
-        return decision.read_from(home, model, instance, pick).alias
+        return decision.noted(decision.read_from(home, model, instance, pick), model)
 
     return db_for_read
 

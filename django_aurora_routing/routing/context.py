@@ -15,10 +15,14 @@ A frame is (reads, writes, memo, outer, owner, scope, rules):
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol, TypeAlias
+
+decisions = logging.getLogger(f"{__package__}.decision")
+"""At DEBUG it has a line for every decision. Scopes and blocks ask for the level as they begin, queries do not."""
 
 
 class Owner(Protocol):
@@ -50,6 +54,7 @@ class Rules(NamedTuple):
     prevented_by: object | None = None
     locked_by: object | None = None
     reads: tuple[tuple[str, Any], ...] = ()
+    is_logged: bool = False
 
 
 NO_RULES = Rules()

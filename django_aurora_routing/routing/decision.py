@@ -7,6 +7,7 @@ clears: a write, a failed reader, other settings. Only a transaction is asked ab
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -19,7 +20,7 @@ from django.db.models import Model
 from ..conf import routing_settings
 from . import dynamic, readers
 from .clusters import SETTING, Cluster, clusters
-from .context import Frame, current, owners
+from .context import Frame, current, decisions, owners
 from .errors import DatabaseNotActive, NoReaderAvailable
 from .scopes import Scope, opened
 
@@ -85,12 +86,24 @@ def write_to(home: str, instance: Model | None = None) -> Route:
     return Route(cluster.writer, f"the writer of cluster {cluster.name!r}")
 
 
+def noted(route: Route, model: type[Model], kind: str = "read") -> str | None:
+    """The alias of the route, with a line in the debug log about why."""
+    if route.alias is not None and decisions.isEnabledFor(logging.DEBUG):
+        decisions.debug("A %s of %s goes to %r: %s", kind, model._meta.label, route.alias, route.reason)
+    return route.alias
+
+
 def remembered(home: str, model: type[Model], pick: Pick) -> str | None:
-    """`read_from` for no instance, and a note in the scope's memo where the answer will stay the same."""
+    """`read_from` for no instance, and a note in the scope's memo where the answer will stay the same.
+
+    While the debug log is on nothing is kept in the memo, so that there is a line for every read.
+    """
     frame = current() or opened()
     scope: Scope = frame[5]
     changes = scope.changes
-    alias = read_from(home, model, None, pick).alias
+    alias = noted(read_from(home, model, None, pick), model)
+    if decisions.isEnabledFor(logging.DEBUG):
+        return alias
     cluster = clusters().by_alias.get(alias or "")
     is_lasting = frame[6] is None or not frame[6].reads
     if alias is not None and cluster is not None and alias in cluster.readers and is_lasting:

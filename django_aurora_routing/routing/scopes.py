@@ -10,6 +10,7 @@ need. Its pins end by time like all others.
 
 from __future__ import annotations
 
+import logging
 import time
 import weakref
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from ..conf import on_settings_changed, routing_settings
 from ..core.staleness import is_caught_up
 from . import readers
 from .clusters import Cluster, cluster_named, clusters
-from .context import Frame, Memo, current, owners, remove, restore
+from .context import NO_RULES, Frame, Memo, current, decisions, owners, remove, restore
 from .lag import lags, request_newer
 
 
@@ -52,9 +53,10 @@ class Scope:
 
     def framed(self, outer: Frame | None) -> Frame:
         """See `context.Owner`. The blocks in force stay in force in a new scope."""
-        if outer is None:
-            return (None, None, self.memo, None, self, self, None)
-        return (outer[0], outer[1], self.memo, outer, self, self, outer[6])
+        reads, writes, rules = (None, None, None) if outer is None else (outer[0], outer[1], outer[6])
+        if decisions.isEnabledFor(logging.DEBUG):
+            rules = (rules or NO_RULES)._replace(is_logged=True)
+        return (reads, writes, self.memo, outer, self, self, rules)
 
     def forget_memo(self) -> None:
         """Something may have made it wrong. In this order: see `decision.remembered`."""
