@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -18,7 +18,7 @@ from django.urls import URLPattern, URLResolver, path
 from django.utils.functional import cached_property
 
 from ..routing import in_database
-from .pages import Pages, View, alias_of_page, check_routed, log_with_the_change, wrapped
+from .pages import Pages, View, alias_of_page, check_routed, log_with_the_change, with_own_content_types, wrapped
 from .reach import reach_of
 
 
@@ -146,6 +146,10 @@ class MultiDBModelAdmin(_OnOneDatabase, admin.ModelAdmin):  # type: ignore[type-
             return super().changelist_view(request, *args, **kwargs)
         with log_with_the_change(self.pages.using):
             return super().changelist_view(request, *args, **kwargs)
+
+    def get_formsets_with_inlines(self, request: HttpRequest, obj: Model | None = None) -> Iterator[Any]:
+        for formset, inline in super().get_formsets_with_inlines(request, obj):
+            yield with_own_content_types(formset, self.pages.using), inline
 
     def shares_database_with(self, model: type[Model]) -> bool:
         """Whether the site's pages for `model` show the objects that these pages refer to."""

@@ -90,6 +90,18 @@ def log_with_the_change(using: str) -> AbstractContextManager[Any]:
     return contextlib.nullcontext() if alias == using else transaction.atomic(using=alias)
 
 
+def with_own_content_types(formset: type[Any], using: str) -> type[Any]:
+    """The formset of a generic inline, with the keys of content types that hold in the database of its rows.
+
+    Those of the log are of another database, so they cannot be routed for the page as a whole.
+    """
+    if not hasattr(formset, "ct_field"):
+        return formset
+    block = in_database(using, write=True, models=["contenttypes"])
+    methods = {name: block(getattr(formset, name)) for name in ("__init__", "save_new")}
+    return type(formset.__name__, (formset,), methods)
+
+
 def wrapped(
     patterns: Iterable[URLPattern | URLResolver], wrap: Callable[[View], View]
 ) -> list[URLPattern | URLResolver]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.contrib.contenttypes.admin import GenericTabularInline
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import path
 
@@ -15,7 +18,7 @@ from django_aurora_routing.admin import (
     MultiDBTabularInline,
 )
 
-from .models import Author, Book, Review, Tag
+from .models import Author, Book, Remark, Review, Tag
 
 
 class BookOptions:
@@ -165,5 +168,34 @@ class DocsAuthorAdmin(RecipeModelMixin, admin.ModelAdmin):
 docs = admin.AdminSite("docs")
 docs.register(Author, DocsAuthorAdmin)
 
+# What is particular.
+
+
+class RemarkInline(GenericTabularInline):
+    model = Remark
+    extra = 1
+
+
+class RemarkedTagAdmin(MultiDBModelAdmin):
+    using = "external"
+    inlines = [RemarkInline]
+
+
+class LoneBookAdmin(BookOptions, MultiDBModelAdmin):
+    using = "external"
+    list_editable = []
+
+
+particular = admin.AdminSite("particular")
+particular.register(Tag, RemarkedTagAdmin)
+particular.register(Book, LoneBookAdmin)
+particular.register(Author, PlainAuthorAdmin)  # on 'default'
+reading = MultiDBAdminSite("default", "reading", read_using="external")
+reading.register(Book, PlainBookAdmin)
+reading.register(Author, PlainAuthorAdmin)
+users = MultiDBAdminSite("external", "users")
+users.register(User, UserAdmin)
+users.register(Group, GroupAdmin)
+
 SITES = [ordinary, external, recipe]
-urlpatterns = [path(f"{site.name}/", site.urls) for site in (*SITES, docs)]
+urlpatterns = [path(f"{site.name}/", site.urls) for site in (*SITES, docs, particular, reading, users)]

@@ -22,14 +22,8 @@ import pytest
 from .browser import Browser, Page, find_browser
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = find_browser()
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        PROGRAM is None, reason="no browser of the Chrome family here: install chromium, or set CHROME_BIN"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +99,23 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def program() -> str:
+    """The browser to run; what needs one is skipped without."""
+    if (program := find_browser()) is None:
+        pytest.skip("no browser of the Chrome family here: `make browser` installs one, CHROME_BIN names another")
+    return program
+
+
+@pytest.fixture(scope="module")
+def shop(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     shop = Shop(tmp_path_factory.mktemp("shop"))
     with shop.running():
         yield shop
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert PROGRAM is not None
-    browser = Browser(PROGRAM)
+def browser(program: str) -> Iterator[Browser]:
+    browser = Browser(program)
     yield browser
     browser.close()
     deadline = time.monotonic() + 5

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, transaction
 from django.test import Client
@@ -208,7 +208,8 @@ class TestPages:
 
     def test_nobody_without_permission(self, client: Client, site: str, librarian: User) -> None:
         # There is somebody of the same key in the other database, who may do everything.
-        User.objects.db_manager("external").create_superuser("impostor", pk=librarian.pk)
+        impostor = User.objects.db_manager("external").create_superuser("impostor", pk=librarian.pk)
+        impostor.user_permissions.set(Permission.objects.using("external").all())
         librarian.user_permissions.clear()
         client.force_login(User.objects.using("default").get(pk=librarian.pk))
         assert client.get(f"/{site}/library/book/").status_code == 403
