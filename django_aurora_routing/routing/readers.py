@@ -59,8 +59,9 @@ def fit_readers(cluster: Cluster, max_lag: float | None) -> tuple[str, ...]:
         readers = tuple(alias for alias in readers if not is_aside(alias))
     if max_lag is None or not readers:
         return readers
-    request_newer(cluster)
     now = time.monotonic()
+    if not all(fresh_enough(lags_of(alias), max_lag / 2, now) for alias in readers):
+        request_newer(cluster)  # in time, and not all the time
     return tuple(alias for alias in readers if fresh_enough(lags_of(alias), max_lag, now))
 
 

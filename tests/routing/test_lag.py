@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import connections
+from django.test import override_settings
 
 from django_aurora_routing.core.staleness import is_caught_up
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.routing import lag
-from django_aurora_routing.routing.clusters import Cluster
+from django_aurora_routing.routing.clusters import Cluster, clusters
+from django_aurora_routing.routing.scopes import scope
 from tests.backends.conftest import Aliases
 
 PLAIN = Cluster("default", "w", ("r",))
@@ -172,3 +174,56 @@ def test_a_source_can_be_anybody() -> None:
         assert source.asked == ["default", "external"]
     finally:
         lag._sources.remove(source)
+
+
+@pytest.fixture
+def pinned_by_lag(routed: Cluster) -> Iterator[Cluster]:
+    routing = {"CLUSTERS": {"main": {"writer": "w", "readers": ["r"]}}, "PIN_POLICY": "lag", "PIN_SECONDS": 3.0}
+    with override_settings(AURORA_ROUTING=routing):
+        yield clusters().by_name["main"]
+
+
+def test_a_scope_that_has_written_reads_from_readers_as_soon_as_they_have_it(pinned_by_lag: Cluster) -> None:
+    took = []
+    for number in range(30):
+        with scope() as work:
+            assert not work.must_read_its_writes(pinned_by_lag)
+            committed_at = write(number)
+            assert work.must_read_its_writes(pinned_by_lag)
+            while work.must_read_its_writes(pinned_by_lag):
+                time.sleep(0.001)
+            took.append(time.monotonic() - committed_at)
+            assert run("r", "SELECT MAX(id) FROM lags") == [(number,)]
+    took.sort()
+    print(f"read from the writer for {took[15] * 1000:.1f} ms (median), {took[-1] * 1000:.1f} ms (longest)")
+    assert took[15] < 1.0, "not until PIN_SECONDS are over"
+
+
+def test_a_scope_waits_for_a_late_reader_no_longer_than_pin_seconds(
+    pinned_by_lag: Cluster, cluster: LocalCluster
+) -> None:
+    cluster.readers[0].delay_replication(30)
+    with scope() as work:
+        committed_at = write(1)
+        while work.must_read_its_writes(pinned_by_lag):
+            time.sleep(0.01)
+    assert 2.9 < time.monotonic() - committed_at < 4.0
+
+
+def test_another_scope_is_not_pinned_by_it_and_one_that_adopts_it_is(
+    pinned_by_lag: Cluster, cluster: LocalCluster
+) -> None:
+    for reader in cluster.readers:
+        reader.delay_replication(30)
+    with scope() as work:
+        write(1)
+        carried = work.commits()
+    with scope() as other:
+        assert not other.must_read_its_writes(pinned_by_lag)
+        other.adopt(carried)
+        assert other.must_read_its_writes(pinned_by_lag)
+        for reader in cluster.readers:
+            reader.delay_replication(0)
+        while other.must_read_its_writes(pinned_by_lag):
+            time.sleep(0.001)
+        assert [reader.query("SELECT id FROM app.lags") for reader in cluster.readers] == [[(1,)], [(1,)]]
