@@ -325,7 +325,8 @@ def check_middleware_is_there(known: Clusters) -> Messages:
     if known.readers and _routers(ReadWriteRouter) and _position(MIDDLEWARE) is None:
         yield Info(
             "Without ReadYourWritesMiddleware a person's next request may not see what this one has written.",
-            hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE, right behind SessionMiddleware.",
+            hint=f"Put {MIDDLEWARE!r} first in MIDDLEWARE"
+            + (", but for SessionMiddleware." if routing_settings().pin_store == "session" else "."),
             id="aurora_routing.I010",
         )
 

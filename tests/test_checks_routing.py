@@ -284,5 +284,7 @@ def test_w021_for_apps_and_models_that_are_not_there() -> None:
 
 
 def test_i010_for_writes_that_the_next_request_may_miss() -> None:
-    assert ids(middleware=[SESSIONS]) == ["I010"]
+    check_id, _, hint = only(middleware=[SESSIONS])
+    assert (check_id, hint) == ("I010", f"Put {MIDDLEWARE!r} first in MIDDLEWARE.")
+    assert "but for SessionMiddleware" in only({"PIN_STORE": "session"}, middleware=[SESSIONS])[2]
     assert ids(middleware=[], databases={"default": DEFAULT}, routing={"CLUSTERS": None}) == []
