@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import FrameType
@@ -16,7 +16,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -26,9 +26,8 @@ from ..errors import TransactionResolutionUnknownError
 from .clusters import Cluster, clusters
 from .context import current
 from .errors import WritePrevented
+from .failed_reads import Execute, is_worth_another_reader, read_elsewhere
 from .scopes import note_write
-
-Execute = Callable[[str, Any, bool, dict[str, Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +87,21 @@ def guard(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
     role = _roles().get(connection.alias)
     if role is None and prevented_by is None:
         return execute(sql, params, many, context)
-    effect = effect_of(sql if sql.__class__ is str else _text_of(sql, connection), connection.vendor)
-    if prevented_by is not None or (role is not None and role.refuses_writes):
-        if effect is not Effect.NONE and not (prevented_by is None and _is_setting_up_tests()):
-            raise _refused(sql, connection, role, prevented_by)
+    effect = effect_of(sql if sql.__class__ is str else text_of(sql, connection), connection.vendor)
+    guarded = prevented_by is not None or (role is not None and role.refuses_writes)
+    if guarded and effect is not Effect.NONE and not (prevented_by is None and _is_setting_up_tests()):
+        raise _refused(sql, connection, role, prevented_by)
+    if guarded or (role is not None and not role.is_writer):
         try:
             return execute(sql, params, many, context)
-        except DatabaseError as error:
-            if _is_refused_by_server(error):
+        except Error as error:
+            if guarded and _is_refused_by_server(error):
                 raise _refused(sql, connection, role, prevented_by) from error
-            raise
+            if role is None or role.is_writer or effect is not Effect.NONE or many:
+                raise
+            if not is_worth_another_reader(error, connection):
+                raise
+            return read_elsewhere(error, role.cluster, execute, sql, params, context)
     if role is None or not role.is_writer or effect is not Effect.WRITE:
         return execute(sql, params, many, context)
     try:
@@ -109,14 +113,14 @@ def guard(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
     return result
 
 
-def _text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
+def text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
     """The statement as text, which psycopg composes, and drivers take as bytes, too."""
     if hasattr(sql, "as_string"):
         return str(sql.as_string(connection.connection))
     return sql.decode(errors="replace") if isinstance(sql, bytes) else str(sql)
 
 
-def _is_refused_by_server(error: DatabaseError) -> bool:
+def _is_refused_by_server(error: Error) -> bool:
     """Whether a transaction that is READ ONLY made the error: what the text did not show, a function did."""
     state = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
     return state == "25006" or bool(error.args and error.args[0] == 1792)
@@ -143,7 +147,7 @@ def _is_setting_up_tests() -> bool:
 def _refused(
     sql: Any, connection: BaseDatabaseWrapper, role: _Role | None, prevented_by: object | None
 ) -> WritePrevented:
-    text, alias = _text_of(sql, connection), connection.alias
+    text, alias = text_of(sql, connection), connection.alias
     model = _model_in(text)
     what = f"{first_words(text, connection.vendor) or 'a statement'!r}" + (f" for model {model}" if model else "")
     if prevented_by is not None:
