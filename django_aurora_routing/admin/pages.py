@@ -18,6 +18,8 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern, URLResolver
 
 from ..routing import in_database
+from ..routing.clusters import clusters
+from ..routing.scopes import current_scope
 
 View = Callable[..., HttpResponseBase]
 
@@ -34,12 +36,16 @@ class Pages:
     routes: Callable[[type[Model]], bool]
 
     def reads_from(self, request: HttpRequest) -> str:
-        """What is about to be changed is read where it will be written."""
-        return self.read_using if self.read_using and request.method in _SAFE_METHODS else self.using
+        """The alias for the reads of one request. What is about to be changed is read where it will be written."""
+        if self.read_using is None or request.method not in _SAFE_METHODS:
+            return self.using
+        cluster = clusters().by_alias.get(self.read_using)
+        if cluster is not None and cluster.writer == self.using and current_scope().must_read_its_writes(cluster):
+            return self.using
+        return self.read_using
 
-    def blocks(self, request: HttpRequest) -> tuple[in_database, ...]:
-        """The blocks to answer `request` in, the outermost first."""
-        reads_from = self.reads_from(request)
+    def blocks(self, reads_from: str) -> tuple[in_database, ...]:
+        """The blocks to answer a request in, the outermost first."""
         own = in_database(self.using, write=True, models=self.routes)
         if reads_from == self.using:
             return (own,)
@@ -47,9 +53,10 @@ class Pages:
 
     def answer(self, view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """The response of `view`, all of whose queries are made on the database, now or when it is rendered."""
-        blocks = self.blocks(request)
+        reads_from = self.reads_from(request)
+        blocks = self.blocks(reads_from)
         before = alias_of_page(request)
-        setattr(request, _ALIAS, self.reads_from(request))
+        setattr(request, _ALIAS, reads_from)
         try:
             response: HttpResponseBase = _within(blocks, view)(request, *args, **kwargs)
         finally:

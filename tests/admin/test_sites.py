@@ -11,13 +11,17 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
 from django.test import Client, RequestFactory, override_settings
+from django.test.utils import isolate_apps
 
 from django_aurora_routing.admin import MultiDBAdminSite, MultiDBModelAdmin
+from django_aurora_routing.admin.reach import reach_of
+from django_aurora_routing.routing.scopes import mark_written, scope
 
 from .conftest import Asked
 from .models import Author, Book, Remark, Tag
-from .sites import SITES, BookInline, PlainAuthorAdmin, users
+from .sites import SITES, BookInline, PlainAuthorAdmin, reading, users
 from .test_pages import book_form, formset, get, here, there
 
 pytestmark = pytest.mark.django_db(databases=["default", "external"])
@@ -98,6 +102,16 @@ def test_pages_that_only_show_something_read_elsewhere(client: Client) -> None:
     assert there(Book).get(pk=1).title == "renamed"
 
 
+def test_who_has_just_written_reads_from_the_writer(rf: RequestFactory) -> None:
+    pages = reading._registry[Book].pages
+    with override_settings(AURORA_ROUTING={"CLUSTERS": {"default": {"writer": "default", "readers": ["external"]}}}):
+        with scope():
+            assert pages.reads_from(rf.get("/")) == "external"
+            mark_written()
+            assert pages.reads_from(rf.get("/")) == "default"
+        assert pages.reads_from(rf.get("/")) == "external"
+
+
 @pytest.mark.usefixtures("librarian")
 def test_pop_ups_of_another_database_are_not_offered(client: Client) -> None:
     page = get(client, "/particular/library/book/add/")
@@ -144,6 +158,20 @@ def test_the_admins_own_models_stay_apart() -> None:
     assert routes(Group)
     assert not routes(ContentType)
     assert not OnExternal(Author, admin.AdminSite()).routes(Group)
+
+
+@isolate_apps("tests.admin")
+def test_a_user_without_a_constraint_is_one_who_logs_in() -> None:
+    class Loan(models.Model):
+        who = models.ForeignKey(User, models.CASCADE, related_name="+")
+        clerk = models.ForeignKey(User, models.CASCADE, related_name="+", db_constraint=False)
+
+        class Meta:
+            app_label = "library"
+
+    assert reach_of([Loan]) == {Loan, User}
+    Loan._meta.get_field("who").db_constraint = False
+    assert reach_of([Loan]) == {Loan}
 
 
 def test_importing_it_registers_nothing_and_needs_no_admin() -> None:
