@@ -162,7 +162,7 @@ def test_the_admins_own_models_stay_apart() -> None:
 
 @isolate_apps("tests.admin")
 def test_a_user_without_a_constraint_is_one_who_logs_in() -> None:
-    class Loan(models.Model):
+    class Loan(models.Model):  # noqa: DJ008
         who = models.ForeignKey(User, models.CASCADE, related_name="+")
         clerk = models.ForeignKey(User, models.CASCADE, related_name="+", db_constraint=False)
 
