@@ -46,6 +46,7 @@ class Scope:
         """Aliases for which the request's view opted out of ATOMIC_REQUESTS."""
         self.reads_from_writer = False
         self._committed: dict[str, float] = {}  # by time.monotonic()
+        self._last_commit: float | None = None
         self._uncommitted: dict[str, weakref.ref[BaseDatabaseWrapper]] = {}
 
     def __repr__(self) -> str:
@@ -69,7 +70,7 @@ class Scope:
         """A write was executed, by this connection; in a transaction it counts from COMMIT on."""
         self.forget_memo()
         if connection is None or connection.autocommit:
-            self._committed[cluster] = time.monotonic()
+            self._last_commit = self._committed[cluster] = time.monotonic()
         else:
             self._uncommitted[cluster] = weakref.ref(connection)
             _watch(connection, self, cluster)
@@ -79,15 +80,19 @@ class Scope:
         self._uncommitted.pop(cluster, None)
         if committed:
             self.forget_memo()
-            self._committed[cluster] = time.monotonic()
+            self._last_commit = self._committed[cluster] = time.monotonic()
+
+    def last_written(self) -> float | None:
+        """When it last wrote itself, by time.monotonic(): now while it is in a transaction in which it has written.
+
+        What it has adopted does not count, nor does what was rolled back.
+        """
+        return time.monotonic() if any(map(self._is_writing, list(self._uncommitted))) else self._last_commit
 
     def must_read_its_writes(self, cluster: Cluster) -> bool:
         """Whether the readers may be missing something that this scope wrote."""
-        if (uncommitted := self._uncommitted.get(cluster.name)) is not None:
-            connection = uncommitted()
-            if connection is not None and not connection.autocommit:
-                return True
-            self._uncommitted.pop(cluster.name, None)
+        if self._is_writing(cluster.name):
+            return True
         committed_at = self._committed.get(cluster.name)
         if committed_at is None:
             return False
@@ -98,7 +103,16 @@ class Scope:
             if not is_caught_up(committed_at, lags(cluster), policy.pin_floor_seconds):
                 request_newer(cluster)
                 return True
-        self._committed.pop(cluster.name, None)
+        return False  # but it is kept: another thread may just have written again
+
+    def _is_writing(self, cluster: str) -> bool:
+        """Whether it is in a transaction in which it has written to the cluster."""
+        if (uncommitted := self._uncommitted.get(cluster)) is None:
+            return False
+        connection = uncommitted()
+        if connection is not None and not connection.autocommit:
+            return True
+        self._uncommitted.pop(cluster, None)
         return False
 
     def is_pinned(self, cluster: str) -> bool:
@@ -112,9 +126,16 @@ class Scope:
         self._uncommitted.pop(cluster, None)
 
     def commits(self) -> dict[str, float]:
-        """When each cluster was last written, in seconds since the epoch, for those whose pin may still be on."""
-        skew, limit = time.time() - time.monotonic(), time.monotonic() - routing_settings().pin_seconds
-        return {name: at + skew for name, at in list(self._committed.items()) if at > limit}
+        """When each cluster was last written, in seconds since the epoch, for those whose pin may still be on.
+
+        What a transaction has written that is still open counts as committed now: a job that is queued in it
+        should not start without.
+        """
+        now = time.monotonic()
+        skew, limit = time.time() - now, now - routing_settings().pin_seconds
+        written = dict(self._committed)
+        written.update((name, now) for name in list(self._uncommitted) if self._is_writing(name))
+        return {name: at + skew for name, at in written.items() if at > limit}
 
     def adopt(self, commits: Mapping[str, float]) -> None:
         """Read one's own writes of earlier: take over what `commits()` of another scope told.
