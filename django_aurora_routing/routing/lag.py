@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ..core.staleness import Lag
 from .clusters import Cluster
 
-__all__ = ["Lag", "Source", "add_source", "lags", "lags_of", "request_newer"]
+__all__ = ["Lag", "Source", "add_source", "lags", "lags_of", "remove_source", "request_newer"]
 
 
 class Source(Protocol):
@@ -27,13 +27,18 @@ class Source(Protocol):
 _sources: list[Any] = []
 
 
-def add_source(source: Source | str) -> None:
+def add_source(source: Source | str, *, first: bool = False) -> None:
     """Ask `source` from now on; the first one that knows an alias answers for it.
 
     It may be the dotted name of a module with the two functions, which is imported when it is first asked.
     """
     if source not in _sources:
-        _sources.append(source)
+        _sources.insert(0 if first else len(_sources), source)
+
+
+def remove_source(source: Source) -> None:
+    """Do not ask it any more."""
+    _sources.remove(source)
 
 
 def lags(cluster: Cluster) -> tuple[Lag, ...]:
