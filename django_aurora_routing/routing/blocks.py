@@ -20,7 +20,7 @@ from . import configs, dynamic
 from .clusters import cluster_named
 from .context import NO_RULES, Frame, Opinion, Partial, Rules, current, decisions, remove, restore
 from .decision import ReadsFrom
-from .decorated import decorated
+from .decorated import decorated, is_plain_function
 from .errors import RoutingLocked
 from .models import includes
 from .scopes import opened
@@ -181,6 +181,11 @@ class in_database(_Block):
     def write(self) -> bool:
         return self._writes is not None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether it is about some models only."""
+        return False
+
     def __repr__(self) -> str:
         return f"in_database({self.database!r}, read={self.read}, write={self.write})"
 
@@ -228,6 +233,10 @@ class _Prepared(in_database):
     """An `in_database` with a configuration of its own, or with options."""
 
     __slots__ = ()
+
+    @property
+    def is_limited(self) -> bool:
+        return self._includes is not None
 
     def framed(self, outer: Frame | None) -> Frame:
         assert outer is not None
@@ -287,12 +296,13 @@ class _Prepared(in_database):
 
     def __call__(self, function: F) -> F:
         """`function`, with every call of it inside this block; for generators every step."""
-        if self._atomic is not None and inspect.isgeneratorfunction(function):
+        inside = super().__call__(function)
+        if self._atomic is not None and not is_plain_function(inside):
             raise TypeError(
-                "in_database(..., atomic=True) cannot decorate a generator, which could be left with its transaction "
-                "open: use `with transaction.atomic()` inside."
+                "in_database(..., atomic=True) cannot decorate asynchronous functions and generators, which run after "
+                "their call has returned: use `with` in a function that sync_to_async() runs, or inside the generator."
             )
-        return super().__call__(function)
+        return inside
 
     def hold(self) -> None:
         if self._settings is not None:

@@ -29,11 +29,7 @@ class Block(context.Owner, AbstractContextManager[Any, None], AbstractAsyncConte
 
 def decorated(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, of the same kind as it was, with its body run inside `block`."""
-    called = function
-    while isinstance(called, functools.partial):
-        called = called.func
-    if not inspect.isroutine(called) and not inspect.isclass(called):
-        called = type(called).__call__
+    called = _called(function)
     if inspect.isasyncgenfunction(called):
         return _asynchronous_generator(block, function)
     if inspect.isgeneratorfunction(called):
@@ -41,6 +37,23 @@ def decorated(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
     if iscoroutinefunction(called) or iscoroutinefunction(function):
         return _coroutine(block, function)
     return _function(block, function)
+
+
+def is_plain_function(function: Callable[..., Any]) -> bool:
+    """Whether its work is done when a call of it returns: it is no generator, and nothing asynchronous."""
+    called = _called(function)
+    is_generator = inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called)
+    return not (is_generator or iscoroutinefunction(called) or iscoroutinefunction(function))
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs when `function` is called, which may be a partial or an object."""
+    called = function
+    while isinstance(called, functools.partial):
+        called = called.func
+    if not inspect.isroutine(called) and not inspect.isclass(called):
+        called = type(called).__call__
+    return called
 
 
 def _function(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
