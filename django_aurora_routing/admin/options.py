@@ -33,7 +33,7 @@ class _OnOneDatabase(BaseModelAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset = super().get_queryset(request)
-        alias = alias_of_page(request)
+        alias = alias_of_page(request, queryset.model)
         if alias is None and (owner := self.owner()) is not None:
             alias = owner.pages.reads_from(request)
         return queryset if alias is None else queryset.using(alias)

@@ -24,7 +24,7 @@ from ..routing.scopes import current_scope
 View = Callable[..., HttpResponseBase]
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_ALIAS = "_multidb_alias"  # on a request: where the page that answers it reads
+_PAGE = "_multidb_page"  # on a request, while a page answers it: (where it reads, which models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class Pages:
         """The response of `view`, all of whose queries are made on the database, now or when it is rendered."""
         reads_from = self.reads_from(request)
         blocks = self.blocks(reads_from)
-        before = alias_of_page(request)
-        setattr(request, _ALIAS, reads_from)
+        around = getattr(request, _PAGE, None)
+        setattr(request, _PAGE, (reads_from, self.routes))
         try:
             response: HttpResponseBase = _within(blocks, view)(request, *args, **kwargs)
         finally:
-            setattr(request, _ALIAS, before)
+            setattr(request, _PAGE, around)
         if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
             _render_within(blocks, response)
         elif isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
@@ -69,10 +69,15 @@ class Pages:
         return response
 
 
-def alias_of_page(request: HttpRequest) -> str | None:
-    """Where the page reads that is answering `request` just now; None outside of such pages."""
-    alias: str | None = getattr(request, _ALIAS, None)
-    return alias
+def is_answered(request: HttpRequest) -> bool:
+    """Whether some page is answering `request` just now."""
+    return getattr(request, _PAGE, None) is not None
+
+
+def alias_of_page(request: HttpRequest, model: type[Model]) -> str | None:
+    """Where the page that is answering `request` reads `model`; None where it leaves that to others."""
+    alias, routes = getattr(request, _PAGE, None) or (None, None)
+    return alias if routes is not None and routes(model) else None
 
 
 def check_routed(pages: Pages, model: type[Model]) -> None:

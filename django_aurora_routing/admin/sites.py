@@ -10,7 +10,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from .options import MultiDBModelAdmin
-from .pages import Pages, alias_of_page
+from .pages import Pages, is_answered
 
 
 class MultiDBAdminSite(admin.AdminSite):
@@ -56,6 +56,6 @@ class MultiDBAdminSite(admin.AdminSite):
 
     def autocomplete_view(self, request: HttpRequest) -> Any:
         """For the fields of inlines that know nothing of databases; the other fields ask their own admin class."""
-        if self.using is None or alias_of_page(request) is not None:
+        if self.using is None or is_answered(request):
             return super().autocomplete_view(request)
         return Pages(self.using, self.read_using, self.routes).answer(super().autocomplete_view, request)

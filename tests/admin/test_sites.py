@@ -10,8 +10,10 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory, override_settings
 from django.test.utils import isolate_apps
 
@@ -86,6 +88,23 @@ def test_a_class_keeps_its_own_database_on_a_site_for_another() -> None:
 def test_a_queryset_outside_of_any_page() -> None:
     request = RequestFactory().get("/")
     assert OnExternal(Author, admin.AdminSite()).get_queryset(request).db == "external"
+
+
+def test_a_queryset_in_the_page_of_another_class(rf: RequestFactory) -> None:
+    """It follows the page if the page is about the model, too."""
+    request = rf.get("/")
+    others = MultiDBAdminSite("default")
+    others.register([Author, User])
+    aliases = {}
+
+    def view(request: HttpRequest) -> HttpResponse:
+        aliases.update({model: known.get_queryset(request).db for model, known in others._registry.items()})
+        return HttpResponse()
+
+    OnExternal(Tag, admin.AdminSite()).pages.answer(view, request)
+    assert aliases == {Author: "external", User: "external"}  # by a book's author, and the critic of its reviews
+    OnExternal(Session, admin.AdminSite()).pages.answer(view, request)
+    assert aliases == {Author: "default", User: "default"}
 
 
 @pytest.mark.usefixtures("librarian")
