@@ -158,6 +158,8 @@ _remembered = lru_cache(maxsize=1024)(_effect_of)
 def _effect_of_one(code: str) -> Effect:
     code = code.lstrip("( ")
     first = _FIRST.match(code)
+    if first is not None and first[1] in ("EXPLAIN", "DESCRIBE", "DESC"):
+        return _effect_of_explaining(code)
     if first is None or _WRITING_FUNCTION.search(code) or not _is_harmless(first[1], code):
         return Effect.WRITE
     if first[1] == "LOCK" or _LOCKING_READ.search(code) or _HOLDS.search(code):
@@ -171,11 +173,10 @@ def _is_harmless(keyword: str, code: str) -> bool:
         return not _INTO.search(code)
     if keyword == "WITH":
         return not _CHANGE.search(_LOCKING_READ.sub("", code))
-    if keyword in ("EXPLAIN", "DESCRIBE", "DESC"):
-        return _is_harmless_to_explain(code)
     if keyword == "SET":
         if code.startswith("SET STATEMENT "):  # MariaDB's: ... FOR the statement that it is for
-            return _effect_of_one(code.partition(" FOR ")[2]) is not Effect.WRITE
+            statement = code.partition(" FOR ")[2]
+            return statement.startswith(("SELECT ", "WITH ")) and _effect_of_one(statement) is not Effect.WRITE
         return not _SHARED_SETTING.search(code)
     if keyword == "PRAGMA":
         return _is_harmless_pragma(code)
@@ -184,13 +185,13 @@ def _is_harmless(keyword: str, code: str) -> bool:
     return keyword in ("SHOW", "USE", "LOCK") or bool(_TRANSACTION.fullmatch(code))
 
 
-def _is_harmless_to_explain(code: str) -> bool:
+def _effect_of_explaining(code: str) -> Effect:
     if code.startswith("EXPLAIN PLAN"):  # Oracle's, which writes the plan into a table
-        return False
+        return Effect.WRITE
     explained = _EXPLAINED.match(code)
     if explained is None or not _ANALYZE.search(explained[0]):
-        return True
-    return _effect_of_one(code[explained.end() :]) is not Effect.WRITE
+        return Effect.NONE
+    return _effect_of_one(code[explained.end() :])
 
 
 def _is_harmless_pragma(code: str) -> bool:

@@ -38,6 +38,8 @@ READS = """
     DESCRIBE t
     EXPLAIN SELECT 1
     EXPLAIN DELETE FROM t
+    EXPLAIN SELECT * FROM t FOR UPDATE
+    EXPLAIN (FORMAT JSON) SELECT nextval('s')
     EXPLAIN QUERY PLAN SELECT 1
     EXPLAIN ANALYZE SELECT 1
     EXPLAIN (ANALYZE, BUFFERS) SELECT 1
@@ -294,7 +296,7 @@ def test_what_sqlite_itself_takes_for_a_write_is_one(sql: str) -> None:
 @pytest.mark.parametrize(
     "piece",
     ["'", "''", "\\'", '"', "`", "/*", "/* ", "*/", "--", "-- \n", "$a$", "$$", "e'\\'", "(", "((", " ", ".", ". ", "[",
-     "FOR ", "FOR UPDATE ", "EXPLAIN ", "ANALYZE ", "(a)", "SET ,", ";", "a", "q'", "BEGIN ", "WITH ", "a.", "* "],
+     "FOR ", "FOR UPDATE ", "EXPLAIN ", "ANALYZE ", "(a)", "SET ,", "STATEMENT A FOR SET ", ";", "a", "q'", "BEGIN ", "WITH ", "a.", "* "],
 )  # fmt: skip
 def test_the_time_grows_with_the_text_and_no_faster(piece: str, vendor: str) -> None:
     for start in ("SELECT ", "EXPLAIN ", "BEGIN ", "SET "):
