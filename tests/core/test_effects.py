@@ -296,7 +296,8 @@ def test_what_sqlite_itself_takes_for_a_write_is_one(sql: str) -> None:
 @pytest.mark.parametrize(
     "piece",
     ["'", "''", "\\'", '"', "`", "/*", "/* ", "*/", "--", "-- \n", "$a$", "$$", "e'\\'", "(", "((", " ", ".", ". ", "[",
-     "FOR ", "FOR UPDATE ", "EXPLAIN ", "ANALYZE ", "(a)", "SET ,", "STATEMENT A FOR SET ", ";", "a", "q'", "BEGIN ", "WITH ", "a.", "* "],
+     "FOR ", "FOR UPDATE ", "EXPLAIN ", "ANALYZE ", "(a)", "SET ,",
+     "STATEMENT A FOR SET ", ";", "a", "q'", "BEGIN ", "WITH ", "a.", "* "],
 )  # fmt: skip
 def test_the_time_grows_with_the_text_and_no_faster(piece: str, vendor: str) -> None:
     for start in ("SELECT ", "EXPLAIN ", "BEGIN ", "SET "):
