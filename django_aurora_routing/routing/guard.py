@@ -23,11 +23,12 @@ from django.db.backends.signals import connection_created
 from ..conf import on_settings_changed, routing_settings
 from ..core.effects import Effect, effect_of, first_words
 from ..errors import TransactionResolutionUnknownError
+from . import consistency
 from .clusters import Cluster, clusters
 from .context import current
 from .errors import WritePrevented
 from .failed_reads import Execute, is_worth_another_reader, read_elsewhere
-from .scopes import note_write
+from .scopes import current_scope, note_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,22 @@ class _Role:
     cluster: Cluster
     is_writer: bool
     refuses_writes: bool
+    waits: bool
+    """PIN_POLICY is "reader_session", and this is a reader: it waits for what the scope has written."""
 
 
 @lru_cache(maxsize=1)
 def _roles() -> Mapping[str, _Role]:
     """The roles of the aliases that have one; none while settings are wrong, which routers and checks tell."""
     try:
-        by_alias, guarded = clusters().by_alias, routing_settings().prevent_writes_on_readers
+        by_alias, wanted = clusters().by_alias, routing_settings()
     except ImproperlyConfigured:
         return {}
+    guarded, waits = wanted.prevent_writes_on_readers, wanted.pin_policy == "reader_session"
     return {
-        alias: _Role(cluster, alias == cluster.writer, guarded and alias != cluster.writer)
+        alias: _Role(
+            cluster, alias == cluster.writer, guarded and alias in cluster.readers, waits and alias in cluster.readers
+        )
         for alias, cluster in by_alias.items()
         if cluster.readers
     }
@@ -93,6 +99,9 @@ def guard(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         raise _refused(sql, connection, role, prevented_by)
     if guarded or (role is not None and not role.is_writer):
         try:
+            if role is not None and role.waits:
+                waits = current_scope().has_readers_wait(role.cluster.name)
+                consistency.ensure(connection, consistency.GLOBAL if waits else None)
             return execute(sql, params, many, context)
         except Error as error:
             if guarded and _is_refused_by_server(error):

@@ -93,17 +93,26 @@ class Scope:
         """Whether the readers may be missing something that this scope wrote."""
         if self._is_writing(cluster.name):
             return True
-        committed_at = self._committed.get(cluster.name)
-        if committed_at is None:
-            return False
+        committed_at = self._recent_commit(cluster.name)
         policy = routing_settings()
-        if time.monotonic() - committed_at < policy.pin_seconds:
-            if policy.pin_policy != "lag":
-                return True
-            if not is_caught_up(committed_at, lags(cluster), policy.pin_floor_seconds):
-                request_newer(cluster)
-                return True
-        return False  # but it is kept: another thread may just have written again
+        if committed_at is None or policy.pin_policy == "reader_session":
+            return False
+        if policy.pin_policy == "lag" and is_caught_up(committed_at, lags(cluster), policy.pin_floor_seconds):
+            return False
+        if policy.pin_policy == "lag":
+            request_newer(cluster)
+        return True
+
+    def has_readers_wait(self, cluster: str) -> bool:
+        """With "reader_session": whether what it reads from a reader has to wait for what it wrote."""
+        return self._recent_commit(cluster) is not None
+
+    def _recent_commit(self, cluster: str) -> float | None:
+        """When it last wrote to the cluster, unless that is longer ago than any pin lasts."""
+        committed_at = self._committed.get(cluster)
+        if committed_at is None or time.monotonic() - committed_at >= routing_settings().pin_seconds:
+            return None
+        return committed_at
 
     def _is_writing(self, cluster: str) -> bool:
         """Whether it is in a transaction in which it has written to the cluster."""

@@ -7,12 +7,17 @@ import time
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import connections, transaction
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from django_aurora_routing.lab import LocalCluster, LocalServer
+from django_aurora_routing.routers import ReadWriteRouter
 from django_aurora_routing.routing.consistency import GLOBAL, ensure
+from django_aurora_routing.routing.errors import WritePrevented
+from django_aurora_routing.routing.scopes import scope
 from tests.backends.conftest import Aliases
 
 LEVEL = "SELECT @@aurora_replica_read_consistency"
@@ -132,3 +137,28 @@ def test_a_server_without_it_says_what_to_use_instead(aliases: Aliases, server: 
 def test_another_engine_has_it_even_less(databases: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="'reader1' has no"):
         ensure(connections["reader1"], GLOBAL)
+
+
+def test_the_policy_has_a_scopes_reads_wait_at_the_reader_for_what_it_wrote(
+    reader: Any, aliases: Aliases, cluster: LocalCluster
+) -> None:
+    aliases.add("w")
+    routing = {
+        "CLUSTERS": {"main": {"writer": "w", "readers": ["r"]}},
+        "PIN_POLICY": "reader_session",
+        "PIN_SECONDS": 30,
+    }
+    with override_settings(AURORA_ROUTING=routing):
+        for number in range(20):
+            with scope():
+                with connections["w"].cursor() as cursor:
+                    cursor.execute(f"INSERT INTO consistent VALUES ({number})")
+                assert ReadWriteRouter("main").db_for_read(ContentType) == "r", "reads stay at the reader"
+                assert run(reader, "SELECT MAX(id) FROM consistent") == [(number,)]
+                assert run(reader, LEVEL) == [("GLOBAL",)]
+                with pytest.raises(WritePrevented), connections["r"].cursor() as cursor:
+                    cursor.execute("INSERT INTO consistent VALUES (0)")
+                with transaction.atomic(using="w"):
+                    assert ReadWriteRouter("main").db_for_read(ContentType) == "w"
+            with scope():
+                assert run(reader, LEVEL) == [("",)], "others do not wait"
