@@ -48,10 +48,12 @@ def sqlite(path: Path) -> dict[str, Any]:
 def measurements(config: dict[str, Any]) -> list[tuple[str, dict[str, Call], int]]:
     """Title, contenders (ours first) and calls a round of each measurement."""
     from django.contrib.contenttypes.models import ContentType as Model
+    from django.db import connections
     from django.db.utils import ConnectionRouter
 
     from django_aurora_routing.routers import DynamicDbRouter, ReadWriteRouter
     from django_aurora_routing.routing import in_database
+    from django_aurora_routing.routing.guard import guard
 
     def reading(*routers: object) -> Call:
         router = ConnectionRouter(routers)
@@ -64,6 +66,19 @@ def measurements(config: dict[str, Any]) -> list[tuple[str, dict[str, Call], int
 
         return enter
 
+    read, write = str(Model.objects.filter(pk=1).query), f"UPDATE {Model._meta.db_table} SET model = %s"
+
+    def guarding(alias: str, sql: str) -> Call:
+        context = {"connection": connections[alias]}
+        return lambda: guard(sent, sql, None, False, context)
+
+    guarded = {
+        "a reader's read": guarding("reader", read),
+        "a writer's read": guarding("default", read),
+        "a writer's write": guarding("default", write),
+        "in no cluster": guarding("external", read),
+        "no guard": lambda: sent(read, None, False, {}),
+    }
     chain = {
         "ours, both routers": reading(DynamicDbRouter(), ReadWriteRouter()),
         "ours, DynamicDbRouter": reading(DynamicDbRouter()),
@@ -87,7 +102,12 @@ def measurements(config: dict[str, Any]) -> list[tuple[str, dict[str, Call], int
         ("router.db_for_read(), through Django's chain", chain, CALLS),
         ('with in_database("alias"): pass', blocks, CALLS),
         ("with in_database({...}): pass", configs, CALLS // 20),
+        ("the look at each statement", guarded, CALLS),
     ]
+
+
+def sent(sql: str, params: object, many: bool, context: object) -> None:
+    """What an execute wrapper calls, without the database behind it."""
 
 
 def reused(block: Any) -> Call:
