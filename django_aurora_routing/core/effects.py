@@ -49,37 +49,49 @@ def first_words(sql: str, vendor: str) -> str:
 
 # -- quoted text and comments
 
-_COMMENT = r"(?P<comment>/\*.*?\*/|%s)"
-_STRING = r"(?P<string>'[^']*')"  # a doubled quote inside makes it two strings, which is all the same here
-_NAME = r"""(?P<name>"[^"]*"|`[^`]*`)"""
-_OPEN = r"""(?P<open>(?:['"`]|/\*).*)"""  # never closed: nobody can say what it is
+# Each piece says what follows one of the characters with which quoting begins: a search that looks for these
+# characters alone is ten times as fast as one that tries all pieces everywhere.
+_COMMENT = r"(?P<comment>(?<=/)\*.*?\*/|%s)"
+_STRING = r"(?P<string>(?<=')[^']*')"  # a doubled quote inside makes it two strings, which is all the same here
+_NAME = r"""(?P<name>(?<=")[^"]*"|(?<=`)[^`]*`)"""
+_OPEN = r"""(?P<open>(?<=['"`]).*|(?<=/)\*.*)"""  # never closed: nobody can say what it is
 
 _GRAMMARS = {
     "mysql": (
-        _COMMENT % r"(?:\#|--(?=[\x00-\x20\x7f]|\Z))[^\n]*",
-        r"(?P<string>'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"\\]*(?:\\.[^\"\\]*)*\")",
-        r"(?P<name>`[^`]*`)",
+        _COMMENT % r"(?:(?<=\#)|(?<=-)-(?=[\x00-\x20\x7f]|\Z))[^\n]*",
+        r"(?P<string>(?<=')[^'\\]*(?:\\.[^'\\]*)*'|(?<=\")[^\"\\]*(?:\\.[^\"\\]*)*\")",
+        r"(?P<name>(?<=`)[^`]*`)",
         _OPEN,
     ),
     "postgresql": (
-        _COMMENT % r"--[^\n\r]*",
-        r"(?P<escaped>(?<![\w$])[eE]'[^'\\]*(?:\\.[^'\\]*)*')",
-        r"(?P<dollars>(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)",
-        r"(?P<opendollars>(?<![\w$])\$(?:[^\W\d]\w*)?\$.*)",
+        _COMMENT % r"(?<=-)-[^\n\r]*",
+        r"(?P<escaped>(?<=(?<![\w$])[eE]')[^'\\]*(?:\\.[^'\\]*)*')",
+        r"(?P<dollars>(?<=(?<![\w$])\$)(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)",
+        r"(?P<opendollars>(?<=(?<![\w$])\$)(?:[^\W\d]\w*)?\$.*)",
         _STRING,
-        r"(?P<name>\"[^\"]*\")",
+        r"(?P<name>(?<=\")[^\"]*\")",
         _OPEN,
     ),
-    "sqlite": (_COMMENT % r"--[^\n]*", _STRING, _NAME, r"(?P<bracketed>\[[^\]]*\])", r"(?P<openbracket>\[.*)", _OPEN),
+    "sqlite": (
+        _COMMENT % r"(?<=-)-[^\n]*",
+        _STRING,
+        _NAME,
+        r"(?P<bracketed>(?<=\[)[^\]]*\])",
+        r"(?P<openbracket>(?<=\[).*)",
+        _OPEN,
+    ),
     "oracle": (
-        _COMMENT % r"--[^\n]*",
-        r"(?P<openq>(?<![\w$#])[nN]?[qQ]'.*)",  # q'[it's]': has its own end for each bracket, so we give up
+        _COMMENT % r"(?<=-)-[^\n]*",
+        # q'[it's]' has another end for each bracket, so we give up.
+        r"(?P<openq>(?:(?<=(?<![\w$#])[qQ]')|(?<=(?<![\w$#])[nN][qQ]')).*)",
         _STRING,
         _NAME,
         _OPEN,
     ),
 }
-_TOKENS = {vendor: re.compile("|".join(pieces), re.DOTALL) for vendor, pieces in _GRAMMARS.items()}
+_TOKENS = {
+    vendor: re.compile(rf"""[-/\#'"`$\[](?:{"|".join(pieces)})""", re.DOTALL) for vendor, pieces in _GRAMMARS.items()
+}
 _CALLED = re.compile(r"\s*\(")
 
 
@@ -111,10 +123,13 @@ def _code(sql: str, vendor: str) -> str | None:
 
 _FIRST = re.compile(r"([A-Z_]+)")
 _WORDS = re.compile(r"""(?:(?:\*|[^\W\d][\w$]*|"[^"]*"|`[^`]*`)(?: ?\. ?(?:\w+|"[^"]*"|`[^`]*`))* ?){1,6}""")
+_READS = ("SELECT", "VALUES", "TABLE")
+# One of these is in each text that the expressions below find, and to look for them is ten times as fast.
+_SUSPECT = ("INTO", "FOR ", "LOCK", "NEXT", "SETVAL", "NOTIFY", "LO_", "LOAD_", "DBLINK")
 _LOCKING_READ = re.compile(r"\bFOR (?:NO KEY |KEY )?(?:UPDATE|SHARE)\b|\bLOCK IN SHARE MODE\b")
 _HOLDS = re.compile(
     r"\bNEXT VALUE FOR\b|\. ?NEXTVAL\b|\b(?:GET_LOCK|RELEASE_LOCK|RELEASE_ALL_LOCKS|NEXTVAL|SETVAL"
-    r"|PG_(?:TRY_)?ADVISORY_\w+|PG_NOTIFY|LOAD_EXTENSION) ?\("
+    r"|PG_(?:TRY_)?ADVISORY_\w*LOCK\w*|PG_NOTIFY|LOAD_EXTENSION) ?\("
 )
 _WRITING_FUNCTION = re.compile(r"\b(?:LO_\w+|DBLINK\w*) ?\(")
 _INTO = re.compile(r"\bINTO\b")
@@ -160,6 +175,8 @@ def _effect_of_one(code: str) -> Effect:
     first = _FIRST.match(code)
     if first is not None and first[1] in ("EXPLAIN", "DESCRIBE", "DESC"):
         return _effect_of_explaining(code)
+    if first is not None and first[1] in _READS and not any(word in code for word in _SUSPECT):
+        return Effect.NONE
     if first is None or _WRITING_FUNCTION.search(code) or not _is_harmless(first[1], code):
         return Effect.WRITE
     if first[1] == "LOCK" or _LOCKING_READ.search(code) or _HOLDS.search(code):
@@ -169,7 +186,7 @@ def _effect_of_one(code: str) -> Effect:
 
 def _is_harmless(keyword: str, code: str) -> bool:
     """Whether a statement of this kind, locks aside, leaves every table as it was."""
-    if keyword in ("SELECT", "VALUES", "TABLE"):
+    if keyword in _READS:
         return not _INTO.search(code)
     if keyword == "WITH":
         return not _CHANGE.search(_LOCKING_READ.sub("", code))
