@@ -166,6 +166,11 @@ def test_a_read_only_alias_is_so_from_the_first_and_takes_no_blocks_orders(
     assert is_read_only(reader)
 
 
+def test_a_read_only_alias_sends_no_more_at_connect_than_another(aliases: Aliases) -> None:
+    ask = "SHOW SESSION STATUS LIKE 'Com_set_option'"
+    assert execute(aliases.add("r", read_only=True), ask) == execute(aliases.add("w"), ask)
+
+
 def test_where_a_reader_falls_back_on_the_writer_it_still_writes_nothing(
     cluster: LocalCluster, aliases: Aliases, writing_function: str
 ) -> None:
