@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
+from django.conf import settings
 from django.test.runner import DiscoverRunner
 
 RESULT_FILE = "CONFORMANCE_RESULT"
@@ -26,6 +28,15 @@ class Runner(DiscoverRunner):
         record = {"ran": result.testsRun, "outcomes": outcomes}
         Path(os.environ[RESULT_FILE]).write_text(json.dumps(record))
         return int(super().suite_result(suite, result, **kwargs))
+
+
+class RoutingRunner(Runner):
+    """With our app, which Django's runtests.py would not install whatever the settings say."""
+
+    def setup_test_environment(self, **kwargs: Any) -> None:
+        super().setup_test_environment(**kwargs)
+        settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django_aurora_routing"]
+        apps.set_installed_apps(settings.INSTALLED_APPS)
 
 
 def _name_of(test: Any) -> str:
