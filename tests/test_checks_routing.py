@@ -13,7 +13,9 @@ from django.core.checks import CheckMessage, run_checks
 from django.db import connections, models
 from django.test import override_settings
 
-from django_aurora_routing.checks_routing import MIDDLEWARE, ROUTERS, SESSIONS
+from django_aurora_routing.checks.readers import MIDDLEWARE, SESSIONS
+from django_aurora_routing.checks.routing import ROUTERS
+from django_aurora_routing.config import databases as databases_of
 from django_aurora_routing.routers import AppLabelRouter, DynamicDbRouter, ReadWriteRouter
 from django_aurora_routing.routing.configs import copied
 
@@ -22,6 +24,7 @@ OURS = "django_aurora_routing.backends.mysql_connector"
 DEFAULT = {"ENGINE": SQLITE, "NAME": "a"}
 READER = {"ENGINE": SQLITE, "NAME": "b", "TEST": {"MIRROR": "default"}}
 CLUSTERS = {"default": {"writer": "default", "readers": ["reader"]}}
+AURORA = databases_of({"ENGINE": OURS, "HOST": "shop.cluster-abc123.eu-west-1.rds.amazonaws.com"})
 ALL_ROUTERS = [DynamicDbRouter, AppLabelRouter, ReadWriteRouter]
 
 
@@ -144,6 +147,12 @@ def test_e016_for_a_router_of_no_cluster() -> None:
     assert (check_id, "CrmRouter is for the cluster 'crm'" in message) == ("E016", True)
 
 
+def test_e017_for_readers_that_cannot_wait() -> None:
+    check_id, message, _ = only({"PIN_POLICY": "reader_session"})
+    assert (check_id, "'reader' can be none" in message) == ("E017", True)
+    assert ids({"PIN_POLICY": "reader_session"}, databases=AURORA) == []
+
+
 def test_w010_for_routers_that_are_missing() -> None:
     check_id, message, hint = only(routers=[DynamicDbRouter])
     assert (check_id, "'reader'" in message, "routers.ReadWriteRouter'" in hint) == ("W010", True, True)
@@ -205,15 +214,11 @@ def test_w015_for_sessions_and_cached_values_on_readers() -> None:
     assert ids({"ALWAYS_WRITER": []}, SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies") == []
 
 
-@pytest.mark.parametrize(
-    "routing", [{"PIN_POLICY": "lag"}, {"PIN_POLICY": "reader_session"}, {"MAX_LAG": 1.5}], ids=lambda r: str(*r)
-)
+@pytest.mark.parametrize("routing", [{"PIN_POLICY": "lag"}, {"MAX_LAG": 1.5}], ids=lambda routing: str(*routing))
 def test_w016_for_a_lag_that_nobody_knows(routing: dict[str, Any]) -> None:
     check_id, message, _ = only(routing)
     assert (check_id, next(iter(routing)) in message, "'reader'" in message) == ("W016", True, True)
-    ours = {"ENGINE": OURS, "HOST": "shop.cluster-abc123.eu-west-1.rds.amazonaws.com"}
-    reader = {**ours, "OPTIONS": {"read_only": True}, "TEST": {"MIRROR": "default"}}
-    assert ids(routing, databases={"default": ours, "reader": reader}) == []
+    assert ids(routing, databases=AURORA) == []
 
 
 THREE = {"default": DEFAULT, "reader": READER, "users": {"ENGINE": SQLITE, "NAME": "c"}}

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from django_aurora_routing import checks, checks_routing
 from django_aurora_routing.admin import options
+from django_aurora_routing.checks import backend, project, readers, routing
 from django_aurora_routing.core.option_table import OPTION_TABLE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 CHECK_IDS = sorted(
     {
         check_id
-        for module in (checks, checks_routing, options)
+        for module in (backend, project, readers, routing, options)
         for check_id in re.findall(r"\b[EWI]\d{3}\b", Path(module.__file__).read_text())
     }
 )

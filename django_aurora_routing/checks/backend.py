@@ -1,7 +1,4 @@
-"""System checks: what can be known to be wrong before the first connection. docs/checks.rst explains each id.
-
-Here are those of the backend's OPTIONS; checks_routing has those of the routing.
-"""
+"""Checks of what the backend is given: OPTIONS and HOST."""
 
 from __future__ import annotations
 
@@ -9,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Info, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Warning
 
-from .core.endpoints import EndpointKind, parse_endpoint
-from .core.options import ParsedOptions
+from ..core.endpoints import EndpointKind, parse_endpoint
+from ..core.options import ParsedOptions
 
 ENGINE = "django_aurora_routing.backends.mysql_connector"
 
@@ -55,7 +52,7 @@ def check_c_extension(app_configs: Any, databases: Iterable[str] | None = None, 
     """W001: mysql-connector-python's C extension is installed but does not load, and nobody said so."""
     if all(alias.parsed.driver.get("use_pure") for alias in _our_aliases()):
         return []
-    from .drivers.mysql_connector import extension_problem
+    from ..drivers.mysql_connector import extension_problem
 
     if (problem := extension_problem()) is None:
         return []
@@ -74,7 +71,7 @@ def check_c_extension(app_configs: Any, databases: Iterable[str] | None = None, 
 
 def check_clusters(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """W002: aliases that share a cluster, and so its monitors, ask for different ones."""
-    from .backends.wiring import cluster_key_of, cluster_settings_of
+    from ..backends.wiring import cluster_key_of, cluster_settings_of
 
     messages: list[CheckMessage] = []
     first: dict[str, tuple[str, Any]] = {}
@@ -101,15 +98,10 @@ def _our_aliases() -> list[_Alias]:
     ours = [(name, conf) for name, conf in settings.DATABASES.items() if conf.get("ENGINE") == ENGINE]
     if not ours:
         return []
-    from .backends.wiring import parse_settings
-    from .drivers.mysql_connector import MISPLACED_OPTIONS, OPTION_NAMES
+    from ..backends.wiring import parse_settings
+    from ..drivers.mysql_connector import MISPLACED_OPTIONS, OPTION_NAMES
 
     return [_Alias(name, conf, parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS)) for name, conf in ours]
 
 
-def register_checks() -> None:
-    """Plain checks, not `database` ones: they need no connection, so `manage.py check` always runs them."""
-    from .checks_routing import CHECKS
-
-    for check in (check_options, check_host_pattern, check_c_extension, check_clusters, *CHECKS):
-        register(check, "aurora_routing")
+CHECKS = (check_options, check_host_pattern, check_c_extension, check_clusters)

@@ -1,0 +1,13 @@
+"""System checks: what can be known to be wrong before the first connection. docs/checks.rst explains each id."""
+
+from __future__ import annotations
+
+from django.core.checks import register
+
+
+def register_checks() -> None:
+    """Plain checks, not `database` ones: they need no connection, so `manage.py check` always runs them."""
+    from . import backend, readers, routing
+
+    for check in (*backend.CHECKS, *routing.CHECKS, *readers.CHECKS):
+        register(check, "aurora_routing")
