@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from . import decision
@@ -30,6 +31,11 @@ def in_blocks(model: type[Model], instance: Model | None = None, **hints: Any) -
     return None
 
 
+def has_no_transaction(writer: BaseDatabaseWrapper) -> bool:
+    """Whether the writer's alias has autocommit off only because it has not been connected yet."""
+    return writer.connection is None and not writer.in_atomic_block
+
+
 def reading(home: str, pick: Pick) -> Answer:
     """What a ReadWriteRouter for the cluster named `home` answers."""
     here = decision.here
@@ -39,7 +45,7 @@ def reading(home: str, pick: Pick) -> Answer:
             frame = current()
             if frame is not None and (known := frame[2].get(model)) is not None:
                 writer = getattr(here, known[1], None)
-                if writer is None or writer.autocommit:
+                if writer is None or writer.autocommit or has_no_transaction(writer):
                     return known[0]
             return decision.remembered(home, model, pick)
         return decision.noted(decision.read_from(home, model, instance, pick), model)
@@ -62,7 +68,7 @@ def both(home: str, pick: Pick) -> Answer:
                     return alias
             if (known := frame[2].get(model)) is not None:
                 writer = getattr(here, known[1], None)
-                if writer is None or writer.autocommit:
+                if writer is None or writer.autocommit or has_no_transaction(writer):
                     return known[0]
         return in_blocks(model, instance, **hints) or read(model, instance, **hints)
 
