@@ -15,7 +15,6 @@ and closed by its own thread at the next tidying: a block of it, a request of it
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import threading
@@ -118,13 +117,14 @@ class _ThreadState(threading.local):
 _lock = threading.RLock()
 _databases: dict[str, _Database] = {}
 _thread = _ThreadState()
+_handler: Any = connections  # for what its type does not tell
 
 
 def is_dynamic(alias: str) -> bool:
     """Whether this is the alias of a dynamic database, be it active or not."""
     if not alias.startswith(PREFIX):
         return False
-    settings: Any = connections.settings
+    settings = _handler.settings
     return alias not in (settings.data if isinstance(settings, _Settings) else settings)
 
 
@@ -257,27 +257,44 @@ def _tidy_thread(*, between_requests: bool = False) -> None:
     Drops those whose database is gone. Those that are kept between blocks are closed when they are too old or
     broken; so are, between requests, those in use.
     """
-    leases = _thread.leases
-    if not leases or _is_loop_running():
+    if not _thread.leases or _is_loop_running():
         return
-    for alias, lease in list(leases.items()):
+    for alias, lease in list(_thread.leases.items()):
         wrapper = lease.wrapper
-        database = _databases.get(alias)
         if wrapper is None:
-            del leases[alias]
-        elif lease.closing or not lease.idle:
+            del _thread.leases[alias]
             continue
-        elif database is None:
-            _close_wrapper(wrapper)
-            _forget_slot(alias)
-            RAN_DB_VERSION_CHECK.discard(alias)
-        elif between_requests or not database.users:
+        while _claim(lease):
+            database = _databases.get(alias)
             try:
-                wrapper.close_if_unusable_or_obsolete()
-            except Exception:
-                logger.warning("Could not close the connection to %s", alias, exc_info=True)
-            if wrapper.connection is None:
-                _forget_unused(database, lease)
+                _tidy(wrapper, lease, database, between_requests)
+            finally:
+                lease.closing = False
+            if database is None or _databases.get(alias) is database:
+                break  # else its last user left meanwhile, and left this one to us
+
+
+def _claim(lease: _Lease) -> bool:
+    """Whether this thread may close the connection: it is idle, and nobody else is closing it."""
+    with _lock:
+        if lease.closing or not lease.idle:
+            return False
+        lease.closing = True
+        return True
+
+
+def _tidy(wrapper: BaseDatabaseWrapper, lease: _Lease, database: _Database | None, between_requests: bool) -> None:
+    if database is None:
+        _close_wrapper(wrapper)
+        _forget_slot(wrapper.alias)
+        RAN_DB_VERSION_CHECK.discard(wrapper.alias)
+    elif between_requests or not database.users:
+        try:
+            wrapper.close_if_unusable_or_obsolete()
+        except Exception:
+            logger.warning("Could not close the connection to %s", wrapper.alias, exc_info=True)
+        if wrapper.connection is None:
+            _forget_unused(database, lease)
 
 
 def _forget_unused(database: _Database, lease: _Lease) -> None:
@@ -297,7 +314,8 @@ def _forget_slot(alias: str) -> None:
     if _is_loop_running():  # `connections` keeps another set of wrappers there; the next tidying comes back to ours
         return
     _thread.leases.pop(alias, None)
-    with contextlib.suppress(AttributeError):  # this thread had none
+    # Looked for first, as an attempt to delete what is not there would have Python 3.12 keep the alias for ever.
+    if hasattr(_handler._connections, alias):
         del connections[alias]
 
 
@@ -352,12 +370,11 @@ def _is_loop_running() -> bool:
 
 def _install() -> None:
     """Put our mapping into `connections`, again if somebody has replaced it since, and listen to Django."""
-    handler: Any = connections
-    if isinstance(handler.settings, _Settings):
+    if isinstance(_handler.settings, _Settings):
         return
     with _lock:
-        if not isinstance(handler.settings, _Settings):
-            handler.settings = _Settings(handler.settings)
+        if not isinstance(_handler.settings, _Settings):
+            _handler.settings = _Settings(_handler.settings)
     connection_created.connect(_on_connection_created, dispatch_uid=_on_connection_created)
     for signal in (request_started, request_finished):
         signal.connect(_on_request, dispatch_uid=_on_request)
