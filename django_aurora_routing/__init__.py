@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         FailoverSuccessError,
         TransactionResolutionUnknownError,
     )
-    from .routing import in_database
+    from .routing import atomic, connection, current_alias, in_database, on_commit
     from .routing.explain import explain_route
     from .routing.stale_writes import StaleWrite, lock_for_write
 
@@ -23,17 +23,25 @@ __all__ = [
     "FailoverSuccessError",
     "StaleWrite",
     "TransactionResolutionUnknownError",
+    "atomic",
+    "connection",
+    "current_alias",
     "explain_route",
     "in_database",
     "lock_for_write",
+    "on_commit",
     "release_resources",
 ]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "atomic": ".routing",
+    "connection": ".routing",
+    "current_alias": ".routing",
     "explain_route": ".routing.explain",
     "in_database": ".routing",
     "lock_for_write": ".routing.stale_writes",
+    "on_commit": ".routing",
     "release_resources": ".cluster.registry",
     "FailoverError": ".errors",
     "FailoverFailedError": ".errors",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -9,6 +11,12 @@ class AuroraRoutingConfig(AppConfig):
     name = "django_aurora_routing"
     label = "aurora_routing"
     verbose_name = "Aurora routing"
+
+    def __init__(self, app_name: str, app_module: Any) -> None:
+        super().__init__(app_name, app_module)
+        from .routing import transactions
+
+        transactions.follow_settings()  # before the modules of the project are imported, which decorate with atomic
 
     def ready(self) -> None:
         from . import checks

@@ -5,5 +5,6 @@ Never imports cluster/ or backends/: these choose a host for the alias.
 
 from .blocks import in_database
 from .errors import DatabaseNotActive
+from .transactions import atomic, connection, current_alias, on_commit
 
-__all__ = ["DatabaseNotActive", "in_database"]
+__all__ = ["DatabaseNotActive", "atomic", "connection", "current_alias", "in_database", "on_commit"]
