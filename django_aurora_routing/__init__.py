@@ -14,23 +14,37 @@ if TYPE_CHECKING:
         TransactionResolutionUnknownError,
     )
     from .routing import atomic, connection, current_alias, in_database, on_commit
+    from .routing.blocks import in_reader, in_writer, prevent_writes
+    from .routing.errors import DatabaseNotActive, NoReaderAvailable, RoutingLocked, WritePrevented
     from .routing.explain import explain_route
+    from .routing.scopes import current_scope, mark_written, scope, unpin
     from .routing.stale_writes import StaleWrite, lock_for_write
 
 __all__ = [
+    "DatabaseNotActive",
     "FailoverError",
     "FailoverFailedError",
     "FailoverSuccessError",
+    "NoReaderAvailable",
+    "RoutingLocked",
     "StaleWrite",
     "TransactionResolutionUnknownError",
+    "WritePrevented",
     "atomic",
     "connection",
     "current_alias",
+    "current_scope",
     "explain_route",
     "in_database",
+    "in_reader",
+    "in_writer",
     "lock_for_write",
+    "mark_written",
     "on_commit",
+    "prevent_writes",
     "release_resources",
+    "scope",
+    "unpin",
 ]
 __version__ = "0.1.0"
 
@@ -38,16 +52,27 @@ _HOMES = {
     "atomic": ".routing",
     "connection": ".routing",
     "current_alias": ".routing",
+    "current_scope": ".routing.scopes",
     "explain_route": ".routing.explain",
     "in_database": ".routing",
+    "in_reader": ".routing.blocks",
+    "in_writer": ".routing.blocks",
     "lock_for_write": ".routing.stale_writes",
+    "mark_written": ".routing.scopes",
     "on_commit": ".routing",
+    "prevent_writes": ".routing.blocks",
     "release_resources": ".cluster.registry",
+    "scope": ".routing.scopes",
+    "unpin": ".routing.scopes",
+    "DatabaseNotActive": ".routing.errors",
     "FailoverError": ".errors",
     "FailoverFailedError": ".errors",
     "FailoverSuccessError": ".errors",
+    "NoReaderAvailable": ".routing.errors",
+    "RoutingLocked": ".routing.errors",
     "StaleWrite": ".routing.stale_writes",
     "TransactionResolutionUnknownError": ".errors",
+    "WritePrevented": ".routing.errors",
 }
 
 
