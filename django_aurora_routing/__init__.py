@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .routing.explain import explain_route
     from .routing.scopes import current_scope, mark_written, scope, unpin
     from .routing.stale_writes import StaleWrite, lock_for_write
+    from .routing.tokens import apply_token, token
 
 __all__ = [
     "DatabaseNotActive",
@@ -30,6 +31,7 @@ __all__ = [
     "StaleWrite",
     "TransactionResolutionUnknownError",
     "WritePrevented",
+    "apply_token",
     "atomic",
     "connection",
     "current_alias",
@@ -44,11 +46,13 @@ __all__ = [
     "prevent_writes",
     "release_resources",
     "scope",
+    "token",
     "unpin",
 ]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "apply_token": ".routing.tokens",
     "atomic": ".routing",
     "connection": ".routing",
     "current_alias": ".routing",
@@ -63,6 +67,7 @@ _HOMES = {
     "prevent_writes": ".routing.blocks",
     "release_resources": ".cluster.registry",
     "scope": ".routing.scopes",
+    "token": ".routing.tokens",
     "unpin": ".routing.scopes",
     "DatabaseNotActive": ".routing.errors",
     "FailoverError": ".errors",

@@ -45,6 +45,7 @@ HOUSE = {
     "routing": Room({"core", *SHARED}, DJANGO),
     "routers": Room({"core", "routing", *SHARED}, DJANGO),
     "middleware": Room({"core", "routing", *SHARED}, DJANGO),
+    "contrib": Room({"core", "routing", *SHARED}, {*DJANGO, "celery"}),
     "backends": Room(BELOW_BACKENDS, DJANGO),
     "testing": Room(EVERYTHING_BUT_LAB, {*DJANGO, "pytest"}),
     "checks": Room(EVERYTHING_BUT_LAB, DJANGO),
@@ -233,7 +234,7 @@ REPORT = """
 print(*sorted(thread.name for thread in threading.enumerate()))
 print(*sorted(name for name in {packages} if name in sys.modules))
 """
-OPTIONAL = ["boto3", "botocore", "opentelemetry", "sqlalchemy", "MySQLdb", "psycopg"]
+OPTIONAL = ["boto3", "botocore", "celery", "opentelemetry", "sqlalchemy", "MySQLdb", "psycopg"]
 
 
 def test_on_sqlite_nothing_starts_and_no_driver_is_imported() -> None:
