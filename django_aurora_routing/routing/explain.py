@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, router
@@ -35,9 +36,15 @@ def explain_route(model: type[Model], *, write: bool = False, instance: Model | 
     of the application's; where the scope has no reader yet it is given one, which the next read will use. Raises what
     the query would raise: NoReaderAvailable, DatabaseNotActive.
     """
+    return explained(model, {} if instance is None else {"instance": instance}, write=write)
+
+
+def explained(model: type[Model], hints: Mapping[str, Any], *, write: bool) -> Decision:
+    """`explain_route` with any hints."""
+    instance = hints.get("instance")
     blocks = tuple(repr(owner) for owner in owners() if not isinstance(owner, Scope))
     for one in router.routers:
-        route = _asked(one, model, instance, write=write)
+        route = _asked(one, model, hints, write=write)
         if route.alias:
             return Decision(route.alias, route.reason, type(one).__qualname__, blocks)
     if instance is not None and instance._state.db:
@@ -58,16 +65,16 @@ def by_blocks(model: type[Model], instance: Model | None, *, write: bool) -> Rou
     return Route(None, "no block in force is about it")
 
 
-def _asked(one: Any, model: type[Model], instance: Model | None, *, write: bool) -> Route:
+def _asked(one: Any, model: type[Model], hints: Mapping[str, Any], *, write: bool) -> Route:
     """What a router answers. Those that are not ours give no reason, nor do subclasses with an answer of their own."""
     name = "db_for_write" if write else "db_for_read"
     answers, explains = _class_with(one, name), _class_with(one, "explain")
     if explains is not None and answers is not None and issubclass(explains, answers):
-        route: Route = one.explain(model, instance, write=write)
+        route: Route = one.explain(model, hints.get("instance"), write=write)
         return route
     if answers is None:
         return Route(None, "it does not answer this")
-    alias = getattr(one, name)(model, **({} if instance is None else {"instance": instance}))
+    alias = getattr(one, name)(model, **hints)
     return Route(alias, "this router says so and gives no reason")
 
 
