@@ -44,7 +44,7 @@ def reading(home: str, pick: Pick) -> Answer:
         if instance is None:
             frame = current()
             if frame is not None and (known := frame[2].get(model)) is not None:
-                writer = getattr(here, known[1], None)
+                writer = here.__dict__.get(known[1])
                 if writer is None or writer.autocommit or has_no_transaction(writer):
                     return known[0]
             return decision.remembered(home, model, pick)
@@ -67,7 +67,7 @@ def both(home: str, pick: Pick) -> Answer:
                 if alias is not None:
                     return alias
             if (known := frame[2].get(model)) is not None:
-                writer = getattr(here, known[1], None)
+                writer = here.__dict__.get(known[1])
                 if writer is None or writer.autocommit or has_no_transaction(writer):
                     return known[0]
         return in_blocks(model, instance, **hints) or read(model, instance, **hints)

@@ -7,6 +7,7 @@ clears: a write, a failed reader, other settings. Only a transaction is asked ab
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
@@ -105,7 +106,8 @@ def remembered(home: str, model: type[Model], pick: Pick) -> str | None:
     if decisions.isEnabledFor(logging.DEBUG):
         return alias
     cluster = clusters().by_alias.get(alias or "")
-    is_lasting = frame[6] is None or not frame[6].reads
+    # Lag has to be looked at each time; and chain does not see the wrappers that a thread has while it runs a loop.
+    is_lasting = (frame[6] is None or not frame[6].reads) and routing_settings().max_lag is None and not is_in_loop()
     if alias is not None and cluster is not None and alias in cluster.readers and is_lasting:
         frame[2][model] = (alias, cluster.writer)
         if scope.changes != changes:  # another thread of this scope has written meanwhile
@@ -166,16 +168,19 @@ _handler: Any = connections  # for what its type does not tell
 class _AnyThread:
     """Stands for the connections of this thread where asgiref does not keep them in a plain threading.local."""
 
-    def __getattr__(self, alias: str) -> BaseDatabaseWrapper:
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        return self
+
+    def get(self, alias: str) -> BaseDatabaseWrapper:
         return connections[alias]
 
 
 def _connections_of_this_thread() -> Any:
-    """What has the open connections as attributes.
+    """What has the wrappers of this thread in its `__dict__`, by alias, but those made while an event loop runs.
 
     Asked on every read, `connections[alias]` would be most of what routing costs: asgiref's Local finds out by an
-    exception whether an event loop is running. Outside of loops it keeps a plain threading.local, which has no
-    transaction where a loop runs.
+    exception whether an event loop is running. So would be getattr(), where there is no such wrapper yet.
     """
     storage = getattr(_handler._connections, "_storage", None)
     return storage if isinstance(storage, threading.local) else _AnyThread()
@@ -184,13 +189,18 @@ def _connections_of_this_thread() -> Any:
 here = _connections_of_this_thread()
 
 
+def is_in_loop() -> bool:
+    """Whether this thread runs an event loop, where Django allows queries by DJANGO_ALLOW_ASYNC_UNSAFE only."""
+    return asyncio._get_running_loop() is not None
+
+
 def is_in_transaction(alias: str, scope: Scope | None = None) -> bool:
     """Whether this thread has a transaction open on the alias, by `atomic()` or with autocommit off.
 
     With a scope, transactions that the code did not open do not count while READS_IN_ATOMIC is "explicit": those
     of ATOMIC_REQUESTS, and the ones around Django's TestCase.
     """
-    connection: Any = getattr(here, alias, None)
+    connection: Any = getattr(_handler._connections, alias, None) if is_in_loop() else here.__dict__.get(alias)
     if connection is None or connection.autocommit:
         return False
     if not connection.in_atomic_block:
@@ -210,13 +220,15 @@ def beside_the_block(model: type[Model], instance: Model, hints: dict[str, Any],
     """Where a query goes that the blocks in force do not take, on behalf of an instance; None is no opinion.
 
     Django would follow the instance to its own database. When that is the very database that a block does not
-    route this kind of query to, the query goes where it would go without an instance.
+    route this kind of query to, the query goes where it would go without an instance. A block that does, but is
+    limited to other models, leaves it to Django: so what is related stays together.
     Raises DatabaseNotActive for an instance from a dynamic database whose blocks have ended.
     """
     origin = instance._state.db
     if origin is None:
         return None
-    if any(owner.database == origin for owner in owners()):
+    routed = "write" if write else "read"
+    if any(owner.database == origin and not getattr(owner, routed) for owner in owners()):
         others = {name: hint for name, hint in hints.items() if name != "instance"}
         return (router.db_for_write if write else router.db_for_read)(model, **others)
     if dynamic.is_dynamic(origin) and not dynamic.is_active(origin):

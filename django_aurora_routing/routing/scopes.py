@@ -267,16 +267,22 @@ def _end(connection: BaseDatabaseWrapper, *, committed: bool) -> None:
 
 
 def _begin_request(**_: Any) -> None:
-    _end_request()  # one whose end came in another context, or never
+    for owner in list(owners()):
+        if isinstance(owner, Scope) and owner.is_request:  # it goes on, or its end came in another context, or never
+            remove(owner)
+            current_scope().adopt(owner.commits())
     scope = Scope("request")
     scope.is_request = True
     restore(scope.framed(current() or opened()))
 
 
 def _end_request(**_: Any) -> None:
-    for owner in list(owners()):
+    """Also of blocks that were entered in the request and never left."""
+    frame = current()
+    while frame is not None:
+        owner, frame = frame[4], frame[3]
         if isinstance(owner, Scope) and owner.is_request:
-            remove(owner)
+            restore(frame)
             current_scope().adopt(owner.commits())  # a test goes on after the request that it made
 
 
