@@ -59,7 +59,7 @@ def load_token(text: str | None) -> dict[str, float]:
         for part in _signer().unsign(text).split("!"):
             name, milliseconds = part.rsplit(".", 1)
             commits[unquote(name)] = b62_decode(milliseconds) / 1000
-    except (BadSignature, ValueError):
+    except (BadSignature, ValueError, IndexError, OverflowError):
         return {}
     return {name: at for name, at in commits.items() if name in known and abs(now - at) < limit}
 
