@@ -62,6 +62,8 @@ if os.environ.get("SHOP_SQLITE"):
     AURORA_ROUTING = {"CLUSTERS": {"default": {"writer": "default", "readers": ["reader"]}}}
 else:
     DATABASES = cluster_databases()
+    # Whoever has written reads from the writer until every reader has it, by the lag that the cluster reports.
+    AURORA_ROUTING = {"PIN_POLICY": "lag"}
 DATABASE_ROUTERS = [
     "django_aurora_routing.routers.DynamicDbRouter",
     "django_aurora_routing.routers.ReadWriteRouter",
@@ -77,6 +79,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "django_aurora_routing.middleware.ReadYourWritesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -99,7 +102,6 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "testproject.urls"
 WSGI_APPLICATION = "testproject.wsgi.application"
-# A login must be seen by the next request at once, whichever reader answers it.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 STATIC_URL = "static/"
