@@ -15,42 +15,50 @@ from ..conf import did_you_mean
 def includes(models: Iterable[Any] | Callable[[Any], bool]) -> Callable[[Any], bool]:
     """Whether a model is one of `models`: classes, "app_label.Model"s, app labels, or a function that says so.
 
-    Proxy and deferred models count as the model that they stand for; so do the hidden models of many-to-many
-    fields, with the model that has the field. Raises ImproperlyConfigured for a name that does not exist.
+    Proxies, and the models of that name which migrations see, count as the model that they stand for; the hidden
+    models of many-to-many fields, as the model that has the field. An abstract class stands for the models made from
+    it, a model that a setting has swapped for the one put in its place. Raises ImproperlyConfigured for a name that
+    does not exist.
     """
-    if isinstance(models, str):
-        models = [models]
     if callable(models) and not isinstance(models, type):
         return models
-    if isinstance(models, type):
-        models = [models]
-    labels: set[str] = set()
-    classes: set[Any] = set()
-    for entry in models:
-        if isinstance(entry, type) and issubclass(entry, Model):
-            classes.add(entry._meta.concrete_model)
-        elif isinstance(entry, str) and "." in entry:
-            classes.add(_model(entry))
-        elif isinstance(entry, str):
+    entries = [models] if isinstance(models, (str, type)) else models
+    apps_named: set[str] = set()
+    named: set[str] = set()
+    abstract: tuple[type[Model], ...] = ()
+    for entry in entries:
+        if isinstance(entry, str) and "." not in entry:
             if entry not in apps.app_configs:
                 raise ImproperlyConfigured(f"models: there is no app {entry!r}.{did_you_mean(entry, apps.app_configs)}")
-            labels.add(entry)
+            apps_named.add(entry)
+        elif isinstance(entry, type) and issubclass(entry, Model) and getattr(entry, "_meta", None) is not None:
+            if entry._meta.abstract:
+                abstract += (entry,)
+            else:
+                named.add(_name(entry))
+        elif isinstance(entry, str):
+            named.add(_name(_model(entry)))
         else:
             raise ValueError(f"models takes model classes, 'app_label.Model's and app labels, not {entry!r}.")
 
     def is_included(model: Any) -> bool:
-        meta = model._meta
-        if meta.app_label in labels or meta.concrete_model in classes:
+        if model._meta.app_label in apps_named or _name(model) in named or issubclass(model, abstract):
             return True
-        maker = meta.auto_created
-        return bool(maker) and maker._meta.concrete_model in classes
+        maker = model._meta.auto_created
+        return bool(maker) and is_included(maker)
 
     return is_included
 
 
+def _name(model: Any) -> str:
+    """The label of what the model stands for."""
+    meta = model._meta.concrete_model._meta
+    return str(_model(meta.swapped)._meta.label_lower if meta.swapped else meta.label_lower)
+
+
 def _model(label: str) -> Any:
     try:
-        return apps.get_model(label)._meta.concrete_model
+        return apps.get_model(label)
     except (LookupError, ValueError):
         names = [model._meta.label for model in apps.get_models()]
         raise ImproperlyConfigured(f"models: there is no model {label!r}.{did_you_mean(label, names)}") from None
