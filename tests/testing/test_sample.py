@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,17 @@ def test_without_a_mirror_in_the_settings(tmp_path: Path) -> None:
 def test_the_fixtures_come_with_the_package(kind: str, tmp_path: Path, installed: Path) -> None:
     databases = in_file(tmp_path) if kind == "file" else in_memory()
     assert " passed" in run_pytest(databases, installed, "tests/testing/sample")
+
+
+def test_the_examples_of_the_documentation(tmp_path: Path, installed: Path) -> None:
+    page = (ROOT / "docs" / "testing.rst").read_text()
+    blocks = re.findall(r"code-block:: python\n\n((?:(?:   .*)?\n)+)", page)
+    examples = [textwrap.dedent(block) for block in blocks if "DATABASES" not in block]
+    assert len(examples) == 5
+    source = "\n\n".join(examples).replace("from shop.models import", "from tests.testing.sample.models import Item as")
+    (tmp_path / "docs_cases.py").write_text(source)
+    ran = run_pytest(in_file(tmp_path), installed, str(tmp_path / "docs_cases.py"))
+    assert "8 passed" in ran
 
 
 def test_the_plugin_named_twice_is_loaded_once(installed: Path) -> None:
