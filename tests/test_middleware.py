@@ -375,7 +375,7 @@ def test_a_cache_that_is_down_makes_no_page_fail(
 
 
 @pytest.fixture
-def accounts() -> None:
+def accounts() -> Iterator[None]:
     """The tables of users and sessions, with one user everywhere."""
     with override_settings(AURORA_ROUTING={}):  # to write on readers
         for alias in ("default", "reader1", "reader2"):
@@ -383,6 +383,8 @@ def accounts() -> None:
                 for model in (ContentType, Permission, Group, User, Session):
                     editor.create_model(model)
             User(pk=1, username="me", password="!").save(using=alias)
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.db"):
+        yield
 
 
 @pytest.mark.parametrize(
@@ -416,6 +418,17 @@ def test_the_session_is_left_alone_by_who_writes_nothing(visitor: Visitor) -> No
             response = visitor("/sync/read")
         assert (response.text_shown in STALE, "Vary" in response.headers, len(response.cookies)) == (True, False, 0)
         assert visitor.shows("/visits") == "2"
+
+
+@pytest.mark.usefixtures("accounts")
+def test_trap_28_saving_a_session_does_not_pin_its_visitor(visitor: Visitor) -> None:
+    with override_settings(MIDDLEWARE=[OURS, SESSIONS], SESSION_SAVE_EVERY_REQUEST=True):
+        assert [visitor.shows("/visits") for _ in range(2)] == ["1", "2"]
+        assert COOKIE not in visitor.client.cookies
+        assert visitor.shows("/sync/read") in STALE
+    with with_settings(ALWAYS_WRITER=[]), override_settings(MIDDLEWARE=[OURS, SESSIONS]):
+        visitor("/visits")
+        assert COOKIE in visitor.client.cookies
 
 
 def test_the_session_store_says_what_it_needs(visitor: Visitor) -> None:

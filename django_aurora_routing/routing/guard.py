@@ -29,6 +29,7 @@ from .context import current
 from .errors import WritePrevented
 from .failed_reads import Execute, is_worth_another_reader, read_elsewhere
 from .scopes import current_scope, note_write
+from .unpinning import does_not_pin
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def guard(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
             if not is_worth_another_reader(error, connection):
                 raise
             return read_elsewhere(error, role.cluster, execute, sql, params, context)
-    if role is None or not role.is_writer or effect is not Effect.WRITE:
+    if role is None or effect is not Effect.WRITE or does_not_pin(text_of(sql, connection)):
         return execute(sql, params, many, context)
     try:
         result = execute(sql, params, many, context)
