@@ -3,7 +3,7 @@
 Never imports cluster/ or backends/: these choose a host for the alias.
 """
 
-from .blocks import in_database
+from .databases import in_database
 from .errors import DatabaseNotActive
 from .transactions import atomic, connection, current_alias, on_commit
 

@@ -18,9 +18,10 @@ from django.utils.connection import ConnectionProxy
 
 from ..conf import NAME, on_settings_changed, routing_settings
 from ..core.effects import Effect, effect_of, first_words
-from .blocks import in_database, in_reader, in_writer
+from .blocks import in_reader, in_writer
 from .clusters import cluster_named
 from .context import owners
+from .databases import in_database
 from .decision import read_from
 from .decorated import is_plain_function
 from .errors import WritePrevented

@@ -22,7 +22,8 @@ from django.test import override_settings
 from django_aurora_routing.conf import routing_settings
 from django_aurora_routing.core.staleness import Lag
 from django_aurora_routing.routing import lag, readers
-from django_aurora_routing.routing.blocks import in_database, in_reader, in_writer
+from django_aurora_routing.routing.blocks import in_reader, in_writer
+from django_aurora_routing.routing.databases import in_database
 from django_aurora_routing.routing.errors import NoReaderAvailable
 from django_aurora_routing.routing.scopes import current_scope, mark_written, note_write, scope, set_aside, unpin
 
