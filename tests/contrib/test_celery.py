@@ -11,6 +11,7 @@ import pytest
 
 celery = pytest.importorskip("celery")
 
+from celery import signals  # noqa: E402
 from celery.contrib.testing.worker import start_worker  # noqa: E402
 from django.db import connections, transaction  # noqa: E402
 from django.test import override_settings  # noqa: E402
@@ -68,6 +69,10 @@ class Tasks:
         self.chained = app.task(closing(lambda: self.read.delay().id), name="chained")
 
 
+def leave_logging_alone(**_: Any) -> None:
+    """Celery sets up the root logger, for the tests of others too, unless somebody is connected to its signal."""
+
+
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Tasks]:
     contrib.install()
@@ -75,8 +80,10 @@ def worker() -> Iterator[Tasks]:
     app = celery.Celery("tests", broker="memory://", backend="cache+memory://", set_as_current=False)
     app.conf.broker_transport_options = {"polling_interval": 0.01}
     tasks = Tasks(app)
-    with start_worker(app, pool="solo", perform_ping_check=False, loglevel="ERROR"):
+    signals.setup_logging.connect(leave_logging_alone)
+    with start_worker(app, pool="solo", perform_ping_check=False):
         yield tasks
+    signals.setup_logging.disconnect(leave_logging_alone)
 
 
 @pytest.fixture
