@@ -11,7 +11,7 @@ RUN := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test lint format bench run-benchmarks conformance run-conformance docs clean servers browser
+.PHONY: help demo test lint format bench run-benchmarks conformance run-conformance conformance-routing docs clean servers browser
 
 help:
 	@echo 'make demo    a cluster of real servers, the shop on it, and the kill of its writer under load'
@@ -20,6 +20,7 @@ help:
 	@echo 'make format  let ruff mend what it can'
 	@echo 'make bench   what we cost, next to others, on one cluster in one run'
 	@echo 'make conformance  Django'"'"'s own tests, on our engine and on Django'"'"'s own with mysqlclient'
+	@echo 'make conformance-routing  Django'"'"'s own tests on SQLite, with our routers and without'
 	@echo 'make docs    the documentation, in docs/_build/html'
 	@echo 'make clean   remove what these targets made'
 
@@ -53,6 +54,9 @@ run-conformance: $(STAMPS)/base servers
 	@$(RUN) -m pip install --quiet 'mysqlclient>=2.2' >/dev/null 2>&1 || \
 		echo '[setup] mysqlclient cannot be built here (Debian: apt-get install libmariadb-dev pkg-config gcc python3-dev)'
 	@$(RUN) scripts/conformance.py $(ARGS)
+
+conformance-routing: $(STAMPS)/base
+	@$(RUN) scripts/conformance.py --routing $(ARGS)
 
 docs: $(STAMPS)/docs
 	$(RUN) -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
