@@ -13,6 +13,7 @@ from .conf import on_settings_changed, routing_settings
 from .routing import app_labels, chain, decision, dynamic, explain, readers
 from .routing.clusters import Cluster, clusters
 from .routing.context import alias_for, current
+from .routing.models import label_of
 
 
 class DynamicDbRouter:
@@ -70,7 +71,7 @@ class AppLabelRouter:
     def explain(self, model: type[Model], instance: Model | None, *, write: bool) -> decision.Route:
         hints = {} if instance is None else {"instance": instance}
         place, alias = places_of(self).of(model), places_of(self).alias_for(model, hints, write=write)
-        where = "no place is named for it" if place is None else f"{model._meta.label} belongs to {place.name!r}"
+        where = "no place is named for it" if place is None else f"{label_of(model)} belongs to {place.name!r}"
         return decision.Route(alias, where)
 
     def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:

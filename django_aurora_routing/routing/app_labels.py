@@ -66,11 +66,13 @@ class Places:
             return self._known[model]
         except KeyError:
             place = self._of(model)
-        if model._meta.apps is apps:  # not one of a migration's past
+        if getattr(model._meta, "apps", None) is apps:  # not one of a migration's past
             self._known[model] = place
         return place
 
     def _of(self, model: Any) -> Place | None:
+        if not hasattr(model._meta, "concrete_model"):  # Django's cache in the database
+            return self.of_label(model._meta.app_label, model._meta.model_name)
         meta = model._meta.concrete_model._meta
         place = self.of_label(meta.app_label, meta.model_name)
         if place is None or meta.label_lower not in self.by_label:

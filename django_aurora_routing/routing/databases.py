@@ -15,7 +15,7 @@ from . import configs, dynamic
 from .blocks import Block, F
 from .context import NO_RULES, Frame, Opinion, Partial, current, decisions, remove, restore
 from .decorated import is_plain_function
-from .models import includes
+from .models import includes, label_of
 from .scopes import opened
 
 _D = TypeVar("_D", bound="in_database")
@@ -151,7 +151,7 @@ def _logged(block: in_database, kind: str, alias: str | None, opinion: Opinion) 
 
     def includes(model: Any) -> bool:
         if is_included := asked.includes(model):
-            decisions.debug("A %s of %s goes to %r: %r is in force", kind, model._meta.label, alias, block)
+            decisions.debug("A %s of %s goes to %r: %r is in force", kind, label_of(model), alias, block)
         return is_included
 
     return asked._replace(includes=includes)

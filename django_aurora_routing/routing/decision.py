@@ -23,6 +23,7 @@ from . import dynamic, readers
 from .clusters import SETTING, Cluster, clusters
 from .context import Frame, current, decisions, owners
 from .errors import DatabaseNotActive, NoReaderAvailable
+from .models import label_of
 from .scopes import Scope, opened
 
 Pick: TypeAlias = Callable[[Cluster, "tuple[str, ...]"], str]
@@ -90,7 +91,7 @@ def write_to(home: str, instance: Model | None = None) -> Route:
 def noted(route: Route, model: type[Model], kind: str = "read") -> str | None:
     """The alias of the route, with a line in the debug log about why."""
     if route.alias is not None and decisions.isEnabledFor(logging.DEBUG):
-        decisions.debug("A %s of %s goes to %r: %s", kind, model._meta.label, route.alias, route.reason)
+        decisions.debug("A %s of %s goes to %r: %s", kind, label_of(model), route.alias, route.reason)
     return route.alias
 
 
@@ -133,7 +134,7 @@ def _why_from_writer(cluster: Cluster, scope: Scope, model: type[Model], instanc
 def is_always_on_writer(model: type[Model]) -> bool:
     """Whether ALWAYS_WRITER names the model or its app."""
     meta, always = model._meta, routing_settings().always_writer
-    return meta.app_label in always or getattr(meta, "label", "") in always
+    return meta.app_label in always or label_of(model) in always
 
 
 def _reader(cluster: Cluster, scope: Scope, pick: Pick, max_lag: float | None, reason: str) -> Route:
@@ -145,7 +146,8 @@ def _reader(cluster: Cluster, scope: Scope, pick: Pick, max_lag: float | None, r
     while fit:
         alias = pick(cluster, fit)
         if alias not in fit or readers.answers(alias):  # a subclass may have names of its own
-            if held is None or held not in cluster.readers or readers.is_aside(held):
+            left_behind = max_lag == routing_settings().max_lag  # and not for the sake of one `in_reader(max_lag=...)`
+            if held is None or held not in cluster.readers or readers.is_aside(held) or left_behind:
                 scope.readers[cluster.name] = alias
             return Route(alias, reason)
         fit = tuple(reader for reader in fit if reader != alias)

@@ -44,14 +44,22 @@ def includes(models: Iterable[Any] | Callable[[Any], bool]) -> Callable[[Any], b
     def is_included(model: Any) -> bool:
         if model._meta.app_label in apps_named or _name(model) in named or issubclass(model, abstract):
             return True
-        maker = model._meta.auto_created
+        maker = getattr(model._meta, "auto_created", False)
         return bool(maker) and is_included(maker)
 
     return is_included
 
 
+def label_of(model: Any) -> str:
+    """The label of a model, or of Django's cache in the database, which comes to routers as what looks like a model."""
+    meta = model._meta
+    return str(getattr(meta, "label", None) or f"{meta.app_label}.{meta.object_name}")
+
+
 def _name(model: Any) -> str:
     """The label of what the model stands for."""
+    if not hasattr(model._meta, "concrete_model"):
+        return label_of(model).lower()
     meta = model._meta.concrete_model._meta
     return str(_model(meta.swapped)._meta.label_lower if meta.swapped else meta.label_lower)
 

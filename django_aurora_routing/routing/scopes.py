@@ -47,7 +47,7 @@ class Scope:
         self.reads_from_writer = False
         self._committed: dict[str, float] = {}  # by time.monotonic()
         self._last_commit: float | None = None
-        self._uncommitted: dict[str, weakref.ref[BaseDatabaseWrapper]] = {}
+        self._uncommitted: dict[weakref.ref[BaseDatabaseWrapper], str] = {}
 
     def __repr__(self) -> str:
         return f"Scope({self.name!r})"
@@ -68,26 +68,31 @@ class Scope:
 
     def wrote(self, cluster: str, connection: BaseDatabaseWrapper | None = None) -> None:
         """A write was executed, by this connection; in a transaction it counts from COMMIT on."""
-        self.forget_memo()
         if connection is None or connection.autocommit:
-            self._last_commit = self._committed[cluster] = time.monotonic()
+            self._commit(cluster)
         else:
-            self._uncommitted[cluster] = weakref.ref(connection)
-            _watch(connection, self, cluster)
-
-    def ended(self, cluster: str, *, committed: bool) -> None:
-        """The transaction in which it wrote has ended."""
-        self._uncommitted.pop(cluster, None)
-        if committed:
+            self._uncommitted[weakref.ref(connection)] = cluster
+            _watch(connection, self)
             self.forget_memo()
-            self._last_commit = self._committed[cluster] = time.monotonic()
+
+    def ended(self, connection: BaseDatabaseWrapper, *, committed: bool) -> None:
+        """The connection's transaction has ended, in which it wrote."""
+        cluster = self._uncommitted.get(known := weakref.ref(connection))
+        if cluster is not None and committed:
+            self._commit(cluster)
+        self._uncommitted.pop(known, None)
+
+    def _commit(self, cluster: str) -> None:
+        """The memo comes last, as other threads of the scope may be adding to it what they have found before."""
+        self._last_commit = self._committed[cluster] = time.monotonic()
+        self.forget_memo()
 
     def last_written(self) -> float | None:
         """When it last wrote itself, by time.monotonic(): now while it is in a transaction in which it has written.
 
         What it has adopted does not count, nor does what was rolled back.
         """
-        return time.monotonic() if any(map(self._is_writing, list(self._uncommitted))) else self._last_commit
+        return time.monotonic() if any(map(self._is_writing, self._written())) else self._last_commit
 
     def must_read_its_writes(self, cluster: Cluster) -> bool:
         """Whether the readers may be missing something that this scope wrote."""
@@ -116,13 +121,18 @@ class Scope:
 
     def _is_writing(self, cluster: str) -> bool:
         """Whether it is in a transaction in which it has written to the cluster."""
-        if (uncommitted := self._uncommitted.get(cluster)) is None:
-            return False
-        connection = uncommitted()
-        if connection is not None and not connection.autocommit:
-            return True
-        self._uncommitted.pop(cluster, None)
+        for known in [known for known, name in list(self._uncommitted.items()) if name == cluster]:
+            connection = known()
+            if connection is not None and not connection.autocommit:
+                return True
+            # It has ended, and how was not seen: by cursor.execute("COMMIT"), or with autocommit switched on.
+            self._commit(cluster)
+            self._uncommitted.pop(known, None)
         return False
+
+    def _written(self) -> set[str]:
+        """The clusters that it has written to in transactions that may be open."""
+        return set(self._uncommitted.copy().values())
 
     def is_pinned(self, cluster: str) -> bool:
         """Whether it has written to the cluster and the pin has not ended yet, by what is known now."""
@@ -132,7 +142,8 @@ class Scope:
     def unpin(self, cluster: str) -> None:
         """Forget what the scope has written to the cluster."""
         self._committed.pop(cluster, None)
-        self._uncommitted.pop(cluster, None)
+        for known in [known for known, name in list(self._uncommitted.items()) if name == cluster]:
+            self._uncommitted.pop(known, None)
 
     def commits(self) -> dict[str, float]:
         """When each cluster was last written, in seconds since the epoch, for those whose pin may still be on.
@@ -142,8 +153,8 @@ class Scope:
         """
         now = time.monotonic()
         skew, limit = time.time() - now, now - routing_settings().pin_seconds
-        written = dict(self._committed)
-        written.update((name, now) for name in list(self._uncommitted) if self._is_writing(name))
+        open_now = [name for name in self._written() if self._is_writing(name)]
+        written = {**self._committed, **dict.fromkeys(open_now, now)}
         return {name: at + skew for name, at in written.items() if at > limit}
 
     def adopt(self, commits: Mapping[str, float]) -> None:
@@ -229,21 +240,24 @@ def set_aside(cluster: str, alias: str) -> None:
 
 # -- commits. Django has no signal for them, and its on_commit() hooks are the users': tests count them.
 
-_waiting: weakref.WeakKeyDictionary[BaseDatabaseWrapper, list[tuple[Scope, str]]] = weakref.WeakKeyDictionary()
+_waiting: weakref.WeakKeyDictionary[BaseDatabaseWrapper, weakref.WeakSet[Scope]] = weakref.WeakKeyDictionary()
 
 
-def _watch(connection: BaseDatabaseWrapper, scope: Scope, cluster: str) -> None:
+def _watch(connection: BaseDatabaseWrapper, scope: Scope) -> None:
     """Tell the scope how the connection's transaction ends."""
-    waiting = _waiting.setdefault(connection, [])
-    if (scope, cluster) not in waiting:
-        waiting.append((scope, cluster))
+    waiting = _waiting.get(connection)
+    if waiting is None:
+        waiting = _waiting[connection] = weakref.WeakSet()
+    waiting.add(scope)
     if "commit" in vars(connection):
         return
     known, cls = weakref.ref(connection), type(connection)
 
     def commit() -> None:
-        cls.commit(wrapper := _alive(known))
-        _end(wrapper, committed=True)
+        try:
+            cls.commit(wrapper := _alive(known))
+        finally:  # when it fails, too: the server may have done it
+            _end(wrapper, committed=True)
 
     def rollback() -> None:
         _end(wrapper := _alive(known), committed=False)
@@ -259,8 +273,8 @@ def _alive(reference: weakref.ref[BaseDatabaseWrapper]) -> BaseDatabaseWrapper:
 
 
 def _end(connection: BaseDatabaseWrapper, *, committed: bool) -> None:
-    for scope, cluster in _waiting.pop(connection, ()):
-        scope.ended(cluster, committed=committed)
+    for scope in _waiting.pop(connection, ()):
+        scope.ended(connection, committed=committed)
 
 
 # -- requests and migrations
