@@ -33,7 +33,12 @@ def is_worth_another_reader(error: Error, connection: BaseDatabaseWrapper) -> bo
         return False
     if connection.in_atomic_block or not connection.autocommit:
         return False
-    return _is_conflict(error) or connection.connection is None or not connection.is_usable()
+    return _is_conflict(error) or is_lost(connection)
+
+
+def is_lost(connection: BaseDatabaseWrapper) -> bool:
+    """Whether an error has left nothing of the connection. Asks the server."""
+    return connection.connection is None or not connection.is_usable()
 
 
 def read_elsewhere(

@@ -27,7 +27,7 @@ from . import consistency
 from .clusters import Cluster, clusters
 from .context import current
 from .errors import WritePrevented
-from .failed_reads import Execute, is_worth_another_reader, read_elsewhere
+from .failed_reads import Execute, is_lost, is_worth_another_reader, read_elsewhere
 from .scopes import current_scope, note_write
 from .unpinning import does_not_pin
 
@@ -99,10 +99,9 @@ def guard(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
     if guarded and effect is not Effect.NONE and not (prevented_by is None and _is_setting_up_tests()):
         raise _refused(sql, connection, role, prevented_by)
     if guarded or (role is not None and not role.is_writer):
+        if role is not None and role.waits:
+            execute = _waiting(execute, role.cluster)
         try:
-            if role is not None and role.waits:
-                waits = current_scope().has_readers_wait(role.cluster.name)
-                consistency.ensure(connection, consistency.GLOBAL if waits else None)
             return execute(sql, params, many, context)
         except Error as error:
             if guarded and _is_refused_by_server(error):
@@ -116,11 +115,25 @@ def guard(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         return execute(sql, params, many, context)
     try:
         result = execute(sql, params, many, context)
-    except TransactionResolutionUnknownError:
-        note_write(role.cluster.name, connection)
+    except Error as error:
+        is_unknown = isinstance(error, TransactionResolutionUnknownError)
+        if is_unknown or (connection.autocommit and is_lost(connection)):  # it may have been made
+            note_write(role.cluster.name, connection)
         raise
     note_write(role.cluster.name, connection)
     return result
+
+
+def _waiting(execute: Execute, cluster: Cluster) -> Execute:
+    """`execute`, which has the session of the reader that it is called for wait for what the scope has written."""
+
+    def wait_and_execute(sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if context["connection"].alias in cluster.readers:
+            waits = current_scope().has_readers_wait(cluster.name)
+            consistency.ensure(context["connection"], consistency.GLOBAL if waits else None)
+        return execute(sql, params, many, context)
+
+    return wait_and_execute
 
 
 def text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:

@@ -5,6 +5,7 @@ Without our plugins the backend does what Django's own does: it raises the drive
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.test import override_settings
 
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.routing import readers as reader_choice
-from django_aurora_routing.routing.scopes import current_scope, scope
+from django_aurora_routing.routing.scopes import current_scope, mark_written, scope
 
 from .conftest import Aliases
 from .test_failover import execute
@@ -85,3 +86,29 @@ def test_trap_45_a_reader_that_comes_back_serves_again(split: dict[str, Any]) ->
     execute("r1", "SELECT 1")
     split["r1"].revive()
     assert server_of("r1") == split["r1"].id
+
+
+def test_trap_45_what_a_scope_has_written_is_waited_for_there_too(split: dict[str, Any]) -> None:
+    roles = {"CLUSTERS": {"default": {"writer": "w", "readers": ["r1", "r2"]}}, "PIN_POLICY": "reader_session"}
+    with override_settings(AURORA_ROUTING=roles), scope():
+        assert execute("r1", "SELECT @@aurora_replica_read_consistency") == [("",)]
+        mark_written()
+        split["r1"].kill()
+        assert execute("r1", "SELECT @@aurora_replica_read_consistency") == [("GLOBAL",)]
+        split["r2"].kill()
+        assert execute("r2", "SELECT @@aurora_replica_read_consistency") == [("",)]  # the writer has it all
+        split["r2"].revive()
+        with scope():
+            assert execute("r2", "SELECT @@aurora_replica_read_consistency") == [("",)]
+
+
+def test_a_write_whose_answer_was_lost_is_read_from_the_writer(split: dict[str, Any]) -> None:
+    with scope() as ours:
+        with pytest.raises(OperationalError):
+            execute("w", "INSERT INTO t VALUES (1, 2, 3, 4, 5)")  # refused
+        assert not ours.is_pinned("default")
+        (number,) = execute("w", "SELECT CONNECTION_ID()")[0]
+        threading.Timer(0.5, split["w"].query, [f"KILL {number}"]).start()
+        with pytest.raises(OperationalError):
+            execute("w", "INSERT INTO t (id) SELECT SLEEP(5)")
+        assert ours.is_pinned("default")
