@@ -69,6 +69,9 @@ EXPLAINED_ROUTING = {
     "migrations.test_commands.MakeMigrationsTests.test_makemigrations_consistency_checks_respect_routers": (
         "it counts on having no router at all at first: makemigrations looks at no database but 'default' then"
     ),
+    "multiple_database.tests.PickleQuerySetTestCase.test_pickling": (
+        "it writes to every database that it knows of, and a reader refuses that"
+    ),
 }
 """The same for our routers."""
 
@@ -108,7 +111,10 @@ DATABASE_ROUTERS = [
     "django_aurora_routing.routers.DynamicDbRouter",
     "django_aurora_routing.routers.ReadWriteRouter",
 ]
-AURORA_ROUTING = {"CLUSTERS": {alias: {"writer": alias} for alias in DATABASES}}
+DATABASES = {**DATABASES, "reader": {**DATABASES["default"], "TEST": {"MIRROR": "default"}}}
+AURORA_ROUTING = {
+    "CLUSTERS": {"default": {"writer": "default", "readers": ["reader"]}, "other": {"writer": "other"}},
+}
 TEST_RUNNER = "conformance_runner.RoutingRunner"
 """
 WITHOUT_MYSQLCLIENT = 'import sys\nsys.modules["MySQLdb"] = None\n'
