@@ -131,8 +131,10 @@ def _why_from_writer(cluster: Cluster, scope: Scope, model: type[Model], instanc
     return None
 
 
-def is_always_on_writer(model: type[Model]) -> bool:
+def is_always_on_writer(model: type[Model] | None) -> bool:
     """Whether ALWAYS_WRITER names the model or its app."""
+    if model is None:  # a RawQuerySet may have none
+        return False
     meta, always = model._meta, routing_settings().always_writer
     return meta.app_label in always or label_of(model) in always
 

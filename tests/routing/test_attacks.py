@@ -20,6 +20,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.core.signals import request_finished
 from django.db import OperationalError, connections, router, transaction
 from django.db.models import Prefetch
+from django.db.models.query import RawQuerySet
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, Client, override_settings
 from django.test.client import AsyncClientHandler
@@ -463,6 +464,12 @@ def test_trap_44_custom_forward_prefetches_keep_to_the_instances_database() -> N
         assert [(book.author.name, book.author._state.db) for book in books] == [("new", "default")]
         back = Author.objects.using("default").prefetch_related(Prefetch("books", Book.objects.order_by("title")))
         assert [len(found.books.all()) for found in back.order_by("pk")] == [0, 1]
+
+
+def test_raw_querysets_without_a_model_are_routed() -> None:
+    assert RawQuerySet("SELECT 1").db in READERS
+    with in_database("external"):
+        assert RawQuerySet("SELECT 1").db == "external"
 
 
 def test_reads_follow_a_transaction_where_a_loop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
