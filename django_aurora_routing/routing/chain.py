@@ -3,6 +3,9 @@
 DynamicDbRouter is the first in DATABASE_ROUTERS and ReadWriteRouter usually stands right behind it. Then nothing
 is to be asked in between, so the first answers for both, by a function without the calls between them. Django asks
 the second only when the first has no opinion, and the first has then asked it already.
+
+What the scope remembers of a model is good while this thread has a connection to the reader, which otherwise may be
+gone by now, and no transaction on the writer.
 """
 
 from __future__ import annotations
@@ -44,8 +47,11 @@ def reading(home: str, pick: Pick) -> Answer:
         if instance is None:
             frame = current()
             if frame is not None and (known := frame[2].get(model)) is not None:
-                writer = here.__dict__.get(known[1])
-                if writer is None or writer.autocommit or has_no_transaction(writer):
+                wrappers = here.__dict__
+                reader, writer = wrappers.get(known[0]), wrappers.get(known[1])
+                if (reader is not None and reader.connection is not None) and (
+                    writer is None or writer.autocommit or has_no_transaction(writer)
+                ):
                     return known[0]
             return decision.remembered(home, model, pick)
         return decision.noted(decision.read_from(home, model, instance, pick), model)
@@ -67,8 +73,11 @@ def both(home: str, pick: Pick) -> Answer:
                 if alias is not None:
                     return alias
             if (known := frame[2].get(model)) is not None:
-                writer = here.__dict__.get(known[1])
-                if writer is None or writer.autocommit or has_no_transaction(writer):
+                wrappers = here.__dict__
+                reader, writer = wrappers.get(known[0]), wrappers.get(known[1])
+                if (reader is not None and reader.connection is not None) and (
+                    writer is None or writer.autocommit or has_no_transaction(writer)
+                ):
                     return known[0]
         return in_blocks(model, instance, **hints) or read(model, instance, **hints)
 

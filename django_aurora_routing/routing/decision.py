@@ -144,7 +144,9 @@ def _reader(cluster: Cluster, scope: Scope, pick: Pick, max_lag: float | None, r
     held = scope.readers.get(cluster.name)
     fit = readers.fit_readers(cluster, max_lag)
     if held in fit:
-        return Route(held, reason)
+        if readers.answers(held):  # it may have died after its last connection was closed
+            return Route(held, reason)
+        fit = tuple(reader for reader in fit if reader != held)
     while fit:
         alias = pick(cluster, fit)
         if alias not in fit or readers.answers(alias):  # a subclass may have names of its own

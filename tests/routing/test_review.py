@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from django.test import override_settings
 from django_aurora_routing.core.staleness import Lag
 from django_aurora_routing.routing import in_database, lag
 from django_aurora_routing.routing.blocks import in_reader
+from django_aurora_routing.routing.readers import forget_failures
 from django_aurora_routing.routing.scopes import current_scope, scope
 
 from .conftest import BOTH_ROUTERS, CLUSTERS, names
@@ -234,3 +236,21 @@ def test_what_is_always_read_from_the_writer_pins_nothing_else() -> None:
         session.save()
         session.delete()
         assert reads() in READERS
+
+
+# -- scopes that live for long
+
+
+def test_a_reader_that_dies_between_two_connections_is_left(tmp_path: Path) -> None:
+    try:
+        with scope():
+            first = names()[0]
+            connections[first].close()  # as close_old_connections() does
+            connections[first].settings_dict["NAME"] = str(tmp_path / "no" / "such" / "file")
+            other = (READERS - {first}).pop()
+            assert names() == [other]
+            connections[other].close()
+            connections[other].settings_dict["NAME"] = str(tmp_path / "no" / "such" / "file")
+            assert names() == ["default"]
+    finally:
+        forget_failures()
