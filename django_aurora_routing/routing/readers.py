@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import random
 import threading
 import time
@@ -27,6 +28,16 @@ AT_MOST_ASIDE_SECONDS = 60.0
 _lock = threading.Lock()
 _failed: dict[str, tuple[int, float]] = {}  # alias: (failures in a row, aside until)
 _turns: dict[str, Iterator[int]] = {}  # alias of a writer: whose turn it is
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock, and would hold it in the child for ever."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def set_aside(alias: str) -> None:

@@ -23,7 +23,7 @@ _WRITES_ONE_TABLE = re.compile(
 def does_not_pin(sql: str) -> bool:
     """Whether the statement, one that writes, certainly writes nothing that is ever read from a reader."""
     found = _WRITES_ONE_TABLE.match(sql)
-    return found is not None and found[1].lower() in _tables()
+    return found is not None and found[1].lower() in _tables() and ";" not in sql  # after which more may follow
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +20,8 @@ from django.db import DatabaseError, OperationalError, connections, router, tran
 from django.test import override_settings
 
 from django_aurora_routing.core.staleness import Lag
-from django_aurora_routing.routing import in_database, lag
+from django_aurora_routing.routing import in_database, lag, readers
 from django_aurora_routing.routing.blocks import in_reader
-from django_aurora_routing.routing.readers import forget_failures
 from django_aurora_routing.routing.scopes import current_scope, scope
 
 from .conftest import BOTH_ROUTERS, CLUSTERS, names
@@ -164,16 +164,16 @@ def test_a_reader_that_falls_behind_during_a_scope_is_left(source: Source) -> No
 
 
 def test_a_scope_whose_reader_fell_behind_keeps_to_the_next_one(source: Source) -> None:
-    readers = {f"reader{n}": 1 for n in (1, 2)} | {"external": 1}
-    clusters = {"default": {"writer": "default", "readers": readers}}
+    weights = {"reader1": 1, "reader2": 1, "external": 1}
+    clusters = {"default": {"writer": "default", "readers": weights}}
     with override_settings(AURORA_ROUTING={"CLUSTERS": clusters, "MAX_LAG": 1}):
         for _ in range(5):
-            source.known = dict.fromkeys(readers, 0.0)
+            source.known = dict.fromkeys(weights, 0.0)
             with scope():
                 first = reads()
                 source.known[first] = 5.0
                 assert len({reads() for _ in range(20)}) == 1
-        source.known = dict.fromkeys(readers, 0.0)
+        source.known = dict.fromkeys(weights, 0.0)
         with scope():
             first = reads()
             source.known[first] = 0.5
@@ -253,4 +253,21 @@ def test_a_reader_that_dies_between_two_connections_is_left(tmp_path: Path) -> N
             connections[other].settings_dict["NAME"] = str(tmp_path / "no" / "such" / "file")
             assert names() == ["default"]
     finally:
-        forget_failures()
+        readers.forget_failures()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_chooses_readers_although_a_thread_of_its_parent_was_about_to() -> None:
+    with readers._lock:
+        child = os.fork()
+        if not child:
+            alarm = threading.Timer(10, os._exit, [1])
+            alarm.daemon = True
+            alarm.start()
+            try:
+                readers.set_aside("reader1")
+                os._exit(0)
+            finally:
+                os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
