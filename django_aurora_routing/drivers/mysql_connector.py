@@ -6,14 +6,12 @@ Works on both of its implementations. The C extension is used where it loads; `e
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import math
 import os
 import select
 import socket
 import ssl
-import stat
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +23,7 @@ from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, Clie
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
 from .read_ahead import read_ahead
+from .sockets import HUNG_UP, descriptor_in, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
 try:
@@ -64,10 +63,6 @@ DRIVER_ERRORS: tuple[type[BaseException], ...] = (mysql.connector.Error, MySQLIn
 # Client side keep-alive of the pure implementation, which sets none (the extension's library does): a peer that
 # vanished without a word is noticed after about idle + interval x count seconds.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-
-# Where `int fd` lies in the extension's connection object: PyObject head, then MYSQL, which begins with NET:
-# five pointers, then fd. The same in 8.4 to 26.10 on 64-bit; what is found there is verified before use.
-_FD_OFFSET = object.__basicsize__ + 5 * 8
 
 
 def extension_problem() -> str | None:
@@ -145,8 +140,8 @@ class MySQLConnectorDriver:
         extension: Any = CMySQLConnection()
         with WATCHDOG.after(timeout, lambda: _abort_login(extension, address)):
             extension.connect(**arguments, connection_timeout=max(1, math.ceil(timeout)))
-        fd = _descriptor_in(extension._cmysql)
-        extension.socket_id = _socket_id(fd) if fd is not None else None
+        fd = descriptor_in(extension._cmysql)
+        extension.socket_id = socket_id(fd) if fd is not None else None
         return extension  # type: ignore[no-any-return]
 
     def ask(
@@ -205,11 +200,10 @@ def is_hung_up(connection: MySQLConnectionAbstract) -> bool:
     if fd is None:
         return False
     poll = select.poll()
-    poll.register(fd, _HUNG_UP)
+    poll.register(fd, HUNG_UP)
     return bool(poll.poll(0))
 
 
-_HUNG_UP = getattr(select, "POLLRDHUP", 0)  # Linux; elsewhere poll() itself adds POLLHUP and POLLERR
 _TIMEOUT_ERRORS = tuple(
     cls
     for name in ("ReadTimeoutError", "WriteTimeoutError", "ConnectionTimeoutError")
@@ -242,11 +236,7 @@ def _point_nowhere(connection: Any) -> bool:
         fd = _descriptor_of(connection)
         if fd is None:
             return False
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        try:
-            os.dup2(nowhere, fd)
-        finally:
-            os.close(nowhere)
+        point_nowhere(fd)
     except (OSError, AttributeError):
         return False
     return True
@@ -269,32 +259,10 @@ def _descriptor_of(connection: Any) -> int | None:
     if session is None or not session.connected():
         return None
     # Where the library has closed the socket after a loss, its number may be another one's by now.
-    fd = _descriptor_in(session)
-    return fd if fd is not None and _socket_id(fd) == getattr(connection, "socket_id", None) else None
-
-
-def _descriptor_in(session: Any) -> int | None:
-    fd = ctypes.c_int.from_address(id(session) + _FD_OFFSET).value
-    return fd if fd > 2 and _socket_id(fd) is not None else None
-
-
-def _socket_id(fd: int) -> int | None:
-    """A number that no other open socket has; None for what is no socket, or not open."""
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return None
-    return status.st_ino if stat.S_ISSOCK(status.st_mode) else None
+    fd = descriptor_in(session)
+    return fd if fd is not None and socket_id(fd) == getattr(connection, "socket_id", None) else None
 
 
 def _abort_login(connection: Any, address: Address) -> None:
-    """Shut down the socket of a login by the extension, which until its end does not call the session connected.
-
-    Only if it leads to where the login goes: should that have just failed, the number may be another socket's by now.
-    """
-    session = connection._cmysql
-    with contextlib.suppress(OSError):
-        if session is not None and (fd := _descriptor_in(session)) is not None:
-            with socket.socket(fileno=os.dup(fd)) as sock:
-                if sock.family == socket.AF_UNIX or sock.getpeername()[1] == address.port:
-                    sock.shutdown(socket.SHUT_RDWR)
+    if (session := connection._cmysql) is not None:  # until the end of its login it does not call itself connected
+        shut_login_down(session, address)

@@ -1,0 +1,55 @@
+"""The socket inside a connection object of a C driver: found where its C library keeps it, verified before use."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import stat
+
+from ..core.endpoints import Address
+
+# Where `int fd` lies in the object: PyObject head, then MYSQL, which begins with NET: five pointers, then fd. The same
+# in the connector's extension 8.4 to 26.10 and in mysqlclient, over MySQL's library and MariaDB's, on 64-bit.
+_FD_OFFSET = object.__basicsize__ + 5 * 8
+
+HUNG_UP = getattr(select, "POLLRDHUP", 0)
+"""What poll() is to look for on Linux; elsewhere it adds POLLHUP and POLLERR by itself."""
+
+
+def descriptor_in(session: object) -> int | None:
+    """The number in the object, if it is that of an open socket. Where the library has closed its own, of another."""
+    fd = ctypes.c_int.from_address(id(session) + _FD_OFFSET).value
+    return fd if fd > 2 and socket_id(fd) is not None else None
+
+
+def socket_id(fd: int) -> int | None:
+    """A number that no other open socket has; None for what is no socket, or not open."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_ino if stat.S_ISSOCK(status.st_mode) else None
+
+
+def shut_login_down(session: object, address: Address) -> None:
+    """Shut down the socket of a login that is under way in a C library, which tells of none until it is done.
+
+    Only if it leads to where the login goes: should that have just failed, the number may be another socket's by now.
+    """
+    with contextlib.suppress(OSError):
+        if (fd := descriptor_in(session)) is not None:
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                if sock.family == socket.AF_UNIX or sock.getpeername()[1] == address.port:
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+def point_nowhere(fd: int) -> None:
+    """Put /dev/null in the place of a socket, in this process alone. Raises OSError."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(nowhere, fd)
+    finally:
+        os.close(nowhere)
