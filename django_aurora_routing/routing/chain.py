@@ -46,7 +46,7 @@ def reading(home: str, pick: Pick) -> Answer:
     def db_for_read(model: type[Model], instance: Model | None = None, **hints: Any) -> str | None:
         if instance is None:
             frame = current()
-            if frame is not None and (known := frame[2].get(model)) is not None:
+            if frame is not None and (known := frame[2].get(model)) is not None and known[2] == home:
                 wrappers = here.__dict__
                 reader, writer = wrappers.get(known[0]), wrappers.get(known[1])
                 if (reader is not None and reader.connection is not None) and (
@@ -72,7 +72,7 @@ def both(home: str, pick: Pick) -> Answer:
                     alias = alias_for(alias, model)
                 if alias is not None:
                     return alias
-            if (known := frame[2].get(model)) is not None:
+            if (known := frame[2].get(model)) is not None and known[2] == home:
                 wrappers = here.__dict__
                 reader, writer = wrappers.get(known[0]), wrappers.get(known[1])
                 if (reader is not None and reader.connection is not None) and (

@@ -20,6 +20,7 @@ from django.db import DatabaseError, OperationalError, connections, router, tran
 from django.test import override_settings
 
 from django_aurora_routing.core.staleness import Lag
+from django_aurora_routing.routers import ReadWriteRouter
 from django_aurora_routing.routing import in_database, lag, readers
 from django_aurora_routing.routing.blocks import in_reader
 from django_aurora_routing.routing.scopes import current_scope, scope
@@ -271,3 +272,37 @@ def test_a_child_chooses_readers_although_a_thread_of_its_parent_was_about_to() 
             finally:
                 os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+# -- several clusters
+
+
+class OfA(ReadWriteRouter):
+    cluster = "a"
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return super().db_for_read(model, **hints) if tenant.get() == self.cluster else None
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return super().db_for_write(model, **hints) if tenant.get() == self.cluster else None
+
+
+class OfB(OfA):
+    cluster = "b"
+
+
+tenant = contextvars.ContextVar("tenant", default="a")
+
+
+def test_two_routers_that_take_turns_with_a_model() -> None:
+    clusters = {
+        "a": {"writer": "default", "readers": ["reader1"]},
+        "b": {"writer": "external", "readers": ["reader2"]},
+    }
+    routers = [BOTH_ROUTERS[0], f"{__name__}.OfA", f"{__name__}.OfB"]
+    with override_settings(DATABASE_ROUTERS=routers, AURORA_ROUTING={"CLUSTERS": clusters}), scope():
+        for _ in range(2):
+            for name, reader in (("a", "reader1"), ("b", "reader2")):
+                token = tenant.set(name)
+                assert names() == [reader]
+                tenant.reset(token)
