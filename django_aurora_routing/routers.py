@@ -23,7 +23,7 @@ class DynamicDbRouter:
         # Asked for the first time. From now on Django finds the function that answers in the instance, see chain.
         answer = chain.in_blocks
         behind = chain.follower(self)
-        if isinstance(behind, ReadWriteRouter) and type(behind).db_for_read is ReadWriteRouter.db_for_read:
+        if isinstance(behind, ReadWriteRouter) and behind._answers_alike:
             answer = chain.both(behind.cluster, behind.pick)
         if type(self).db_for_read is DynamicDbRouter.db_for_read:
             vars(self)["db_for_read"] = answer
@@ -119,9 +119,15 @@ class ReadWriteRouter:
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
         answer = chain.reading(self.cluster, self.pick)  # asked for the first time, as above
-        if type(self).db_for_read is ReadWriteRouter.db_for_read:
+        if self._answers_alike:
             vars(self)["db_for_read"] = answer
         return answer(model, **hints)
+
+    @property
+    def _answers_alike(self) -> bool:
+        """Whether `db_for_read` is not a subclass's own, nor `cluster` a property that may change."""
+        cls = type(self)
+        return cls.db_for_read is ReadWriteRouter.db_for_read and isinstance(cls.cluster, str)
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
         return decision.noted(decision.write_to(self.cluster, hints.get("instance")), model, "write")

@@ -294,12 +294,19 @@ class OfB(OfA):
 tenant = contextvars.ContextVar("tenant", default="a")
 
 
-def test_two_routers_that_take_turns_with_a_model() -> None:
+class OfTheTenant(ReadWriteRouter):
+    @property
+    def cluster(self) -> str:  # type: ignore[override]
+        return tenant.get()
+
+
+@pytest.mark.parametrize("routers", [["OfA", "OfB"], ["OfTheTenant"]])
+def test_two_clusters_that_take_turns_with_a_model(routers: list[str]) -> None:
     clusters = {
         "a": {"writer": "default", "readers": ["reader1"]},
         "b": {"writer": "external", "readers": ["reader2"]},
     }
-    routers = [BOTH_ROUTERS[0], f"{__name__}.OfA", f"{__name__}.OfB"]
+    routers = [BOTH_ROUTERS[0], *(f"{__name__}.{name}" for name in routers)]
     with override_settings(DATABASE_ROUTERS=routers, AURORA_ROUTING={"CLUSTERS": clusters}), scope():
         for _ in range(2):
             for name, reader in (("a", "reader1"), ("b", "reader2")):
