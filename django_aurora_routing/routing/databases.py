@@ -97,9 +97,9 @@ class in_database(Block):
             if is_plain:
                 self.database = database
             else:
-                _prepare(self, database, options)
-            self._reads = self.database if read else None
-            self._writes = self.database if write else None
+                database = _prepare(self, database, options)
+            self._reads = database if read else None
+            self._writes = database if write else None
 
     @property
     def read(self) -> bool:
@@ -126,7 +126,9 @@ class in_database(Block):
         return (reads, writes, outer[2], outer, self, outer[5], rules)
 
     def __enter__(self: _D) -> _D:
-        outer = current() or opened()
+        outer = current()
+        if outer is None:
+            outer = opened()
         if outer[6] is None:  # nearly always, so without a call
             restore((self._reads or outer[0], self._writes or outer[1], outer[2], outer, self, outer[5], None))
         else:
@@ -245,8 +247,8 @@ class _Prepared(in_database):
             await dynamic.arelease(self.database)
 
 
-def _prepare(block: Any, database: Any, options: dict[str, Any]) -> None:
-    """What few blocks need: the first for an alias, those for a configuration, those with options."""
+def _prepare(block: Any, database: Any, options: dict[str, Any]) -> str:
+    """What few blocks need: the first for an alias, those for a configuration, those with options. Returns the alias."""
     block._settings = None
     if isinstance(database, Mapping):
         block._settings = configs.completed(database)
@@ -272,6 +274,7 @@ def _prepare(block: Any, database: Any, options: dict[str, Any]) -> None:
         block._includes = None if block._options.models is None else includes(block._options.models)
         block._atomic = transaction.Atomic(block.database, True, False) if block._options.atomic else None
         block.__class__ = _Prepared
+    return str(block.database)
 
 
 in_database.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
