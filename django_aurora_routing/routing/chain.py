@@ -46,13 +46,11 @@ def reading(home: str, pick: Pick) -> Answer:
     def db_for_read(model: type[Model], instance: Model | None = None, **hints: Any) -> str | None:
         if instance is None:
             frame = current()
-            if frame is not None and (known := frame[2].get(model)) is not None and known[2] == home:
-                wrappers = here.__dict__
-                reader, writer = wrappers.get(known[0]), wrappers.get(known[1])
-                if (reader is not None and reader.connection is not None) and (
-                    writer is None or writer.autocommit or has_no_transaction(writer)
-                ):
-                    return known[0]
+            if frame is not None and (known := frame[2].get(model)) is not None:
+                alias, of, wrappers, reader, writer = known
+                is_ours = wrappers is here.__dict__ and of is home and reader.connection is not None
+                if is_ours and (writer.autocommit or has_no_transaction(writer)):
+                    return alias
             return decision.remembered(home, model, pick)
         return decision.noted(decision.read_from(home, model, instance, pick), model)
 
@@ -72,13 +70,11 @@ def both(home: str, pick: Pick) -> Answer:
                     alias = alias_for(alias, model)
                 if alias is not None:
                     return alias
-            if (known := frame[2].get(model)) is not None and known[2] == home:
-                wrappers = here.__dict__
-                reader, writer = wrappers.get(known[0]), wrappers.get(known[1])
-                if (reader is not None and reader.connection is not None) and (
-                    writer is None or writer.autocommit or has_no_transaction(writer)
-                ):
-                    return known[0]
+            if (known := frame[2].get(model)) is not None:
+                kept, of, wrappers, reader, writer = known
+                is_ours = wrappers is here.__dict__ and of is home and reader.connection is not None
+                if is_ours and (writer.autocommit or has_no_transaction(writer)):
+                    return kept
         return in_blocks(model, instance, **hints) or read(model, instance, **hints)
 
     return db_for_read
