@@ -205,13 +205,21 @@ class scope:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        remove(self._entered.pop())
+        self._leave()
 
     async def __aenter__(self) -> Scope:
         return self.__enter__()
 
     async def __aexit__(self, *exc_info: Any) -> None:
-        remove(self._entered.pop())
+        self._leave()
+
+    def _leave(self) -> None:
+        """The innermost of its scopes that is in force here: other threads and tasks may be in others."""
+        for owner in owners():
+            if isinstance(owner, Scope) and owner in self._entered:
+                self._entered.remove(owner)
+                remove(owner)
+                return
 
 
 def mark_written(cluster: str = "default") -> None:

@@ -23,7 +23,7 @@ from django_aurora_routing.core.staleness import Lag
 from django_aurora_routing.routers import ReadWriteRouter
 from django_aurora_routing.routing import in_database, lag, readers
 from django_aurora_routing.routing.blocks import in_reader
-from django_aurora_routing.routing.scopes import current_scope, scope
+from django_aurora_routing.routing.scopes import Scope, current_scope, scope
 
 from .conftest import BOTH_ROUTERS, CLUSTERS, names
 from .models import Author
@@ -272,6 +272,30 @@ def test_a_child_chooses_readers_although_a_thread_of_its_parent_was_about_to() 
             finally:
                 os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_one_scope_object_in_several_threads_leaves_nothing() -> None:
+    shared, first_is_in, second_is_in = scope("shared"), threading.Event(), threading.Event()
+    left: list[Scope] = []
+
+    def first() -> None:
+        with shared:
+            first_is_in.set()
+            second_is_in.wait(10)
+        left.append(current_scope())
+
+    def second() -> None:
+        first_is_in.wait(10)
+        with shared as entered:
+            assert current_scope() is entered
+            second_is_in.set()
+            thread.join(10)
+        left.append(current_scope())
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    second()
+    assert [one.name for one in left] == ["", "test"]
 
 
 # -- several clusters
