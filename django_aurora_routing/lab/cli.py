@@ -37,7 +37,8 @@ _ON_INSTANCES = (
     ("refuse", "{id} refuses new connections, until `heal {id}`.", "refuse new connections"),
     ("reset", "The connections to {id} were reset.", "reset the connections there are now"),
     ("black-hole", "{id} swallows everything, until `heal {id}`.", "swallow everything sent to an instance"),
-    ("heal", "{id} has no fault on the wire.", "end refuse, black-hole and delay"),
+    ("lose-answers", "{id} works, and its answers are lost, until `heal {id}`.", "hold an instance's answers back"),
+    ("heal", "{id} has no fault on the wire.", "end refuse, black-hole, lose-answers and delay"),
 )
 
 

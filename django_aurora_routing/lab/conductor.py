@@ -189,6 +189,10 @@ class Conductor:
         self._all.loop.run(lambda: gate.set_dark(True))
         self._all.settle()
 
+    def lose_answers(self, instance_id: str) -> None:
+        gate = self._get(instance_id).gate
+        self._all.loop.run(lambda: gate.set_mute(True))
+
     def delay(self, instance_id: str, seconds: float) -> None:
         self._get(instance_id).gate.delay = max(0.0, seconds)
 
@@ -196,6 +200,7 @@ class Conductor:
         gate = self._get(instance_id).gate
         gate.is_refusing, gate.delay = False, 0.0
         self._all.loop.run(lambda: gate.set_dark(False))
+        self._all.loop.run(lambda: gate.set_mute(False))
         self._all.settle()
 
     # Inside

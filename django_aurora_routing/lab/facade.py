@@ -40,6 +40,7 @@ class Gate:
         self.is_held = False  # nobody answers, nor hangs up: a frozen server that was fenced
         self.is_refusing = False
         self.is_dark = False  # the network swallows everything
+        self.is_mute = False  # it brings what clients send, and swallows the answers
         self.delay = 0.0
 
     @property
@@ -48,6 +49,11 @@ class Gate:
 
     def set_dark(self, is_dark: bool) -> None:
         self.is_dark = is_dark
+        for link in list(self.links):
+            link.resume()
+
+    def set_mute(self, is_mute: bool) -> None:
+        self.is_mute = is_mute
         for link in list(self.links):
             link.resume()
 
@@ -360,7 +366,7 @@ class Link:
         client = server = 0
         if not self._gate.is_dark and self._server is not None:
             client = (0 if self._to_server else READ) | (WRITE if self._to_client else 0)
-            server = (0 if self._to_client else READ) | (WRITE if self._to_server else 0)
+            server = (0 if self._to_client or self._gate.is_mute else READ) | (WRITE if self._to_server else 0)
         self._client_events = self._loop.watch(self._client, self._client_events, client, self._on_client)
         if self._server is not None:
             self._server_events = self._loop.watch(self._server, self._server_events, server, self._on_server)

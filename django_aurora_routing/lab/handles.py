@@ -104,12 +104,16 @@ class Instance:
         """Swallow every byte both ways, and every attempt to connect, as a cut cable does."""
         self._do("black_hole")
 
+    def lose_answers(self) -> None:
+        """Bring the server what clients send, and hold its answers back: it does its work, and nobody learns of it."""
+        self._do("lose_answers")
+
     def delay(self, seconds: float) -> None:
         """Make each way to the server, connecting too, take so much longer."""
         self._do("delay", seconds=seconds)
 
     def heal(self) -> None:
-        """Undo refuse, black_hole and delay. What a black hole held back arrives then, as it does by TCP."""
+        """Undo refuse, black_hole, lose_answers and delay. What was held back arrives then, as it does by TCP."""
         self._do("clear")
 
     def delay_replication(self, seconds: int) -> None:

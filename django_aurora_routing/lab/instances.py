@@ -67,6 +67,7 @@ class Instance:
                 for name, is_on in (
                     ("refuse", self.gate.is_refusing),
                     ("black hole", self.gate.is_dark),
+                    ("answers lost", self.gate.is_mute),
                     (f"delay {self.gate.delay:g} s", self.gate.delay > 0),
                     (f"replication delay {self.replication_delay} s", self.replication_delay > 0),
                 )

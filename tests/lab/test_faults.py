@@ -172,6 +172,19 @@ def test_a_black_hole_swallows_and_gives_back(cluster: LocalCluster) -> None:
     assert who_answers(cluster, writer.host) == writer.id
 
 
+def test_a_statement_whose_answer_is_lost_is_done(cluster: LocalCluster) -> None:
+    writer = cluster.writer
+    writer.query("CREATE OR REPLACE TABLE app.unanswered (id INT)")
+    with connected(cluster, writer.host, read_timeout=1, autocommit=True) as connection:
+        cursor = connection.cursor()  # which pings
+        writer.lose_answers()
+        with pytest.raises(mysql.connector.Error):
+            cursor.execute("INSERT INTO app.unanswered VALUES (1)")
+    writer.heal()
+    assert writer.query("SELECT id FROM app.unanswered") == [(1,)]
+    assert who_answers(cluster, writer.host) == writer.id
+
+
 def test_delay_lengthens_each_way(cluster: LocalCluster) -> None:
     writer = cluster.writer
     with connected(cluster, writer.host) as connection:
