@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         FailoverSuccessError,
         TransactionResolutionUnknownError,
     )
+    from .retries.transactions import retry_on_failover
     from .routing import atomic, connection, current_alias, in_database, on_commit
     from .routing.blocks import in_reader, in_writer, prevent_writes
     from .routing.errors import DatabaseNotActive, NoReaderAvailable, RoutingLocked, WritePrevented
@@ -45,6 +46,7 @@ __all__ = [
     "on_commit",
     "prevent_writes",
     "release_resources",
+    "retry_on_failover",
     "scope",
     "token",
     "unpin",
@@ -66,6 +68,7 @@ _HOMES = {
     "on_commit": ".routing",
     "prevent_writes": ".routing.blocks",
     "release_resources": ".cluster.registry",
+    "retry_on_failover": ".retries.transactions",
     "scope": ".routing.scopes",
     "token": ".routing.tokens",
     "unpin": ".routing.scopes",

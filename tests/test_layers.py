@@ -46,6 +46,9 @@ HOUSE = {
     "routers": Room({"core", "routing", *SHARED}, DJANGO),
     "middleware": Room({"core", "routing", *SHARED}, DJANGO),
     "contrib": Room({"core", "routing", *SHARED}, {*DJANGO, "celery"}),
+    "retries": Room({"core", "routing", *SHARED}, DJANGO),
+    "models": Room({"retries"}, DJANGO),
+    "migrations": Room(set(), DJANGO),
     "backends": Room(BELOW_BACKENDS, DJANGO),
     "testing": Room(EVERYTHING_BUT_LAB, {*DJANGO, "pytest"}),
     "checks": Room(EVERYTHING_BUT_LAB, DJANGO),
@@ -53,7 +56,7 @@ HOUSE = {
     "admin": Room({*EVERYTHING_BUT_LAB, "apps", "checks"}, DJANGO),
     "management": Room({*EVERYTHING_BUT_LAB, "apps", "checks"}, DJANGO),
     "lab": Room(set(), {"mysql", "pytest"}),
-    "__init__": Room({"cluster", "routing", *SHARED}, set()),
+    "__init__": Room({"cluster", "retries", "routing", *SHARED}, set()),
 }
 # Core and dialects are given chance and are never its source: of `random` they may name the type alone.
 ONLY_THE_TYPE_RANDOM = {"core", "dialects"}
@@ -228,7 +231,8 @@ from django.db import connection, router
 router.routers
 connection.vendor
 from django.core.checks import run_checks
-run_checks()
+run_checks(databases=[])  # else Django's own connect, to ask the server which types the columns of a model have
+run_checks(tags=["aurora_routing"])
 """
 REPORT = """
 print(*sorted(thread.name for thread in threading.enumerate()))
