@@ -47,9 +47,11 @@ def reading(home: str, pick: Pick) -> Answer:
         if instance is None:
             frame = current()
             if frame is not None and (known := frame[2].get(model)) is not None:
-                alias, of, wrappers, reader, writer = known
+                alias, of, wrappers, reader, of_writer = known
                 is_ours = wrappers is here.__dict__ and of is home and reader.connection is not None
-                if is_ours and (writer.autocommit or has_no_transaction(writer)):
+                if is_ours and (
+                    (writer := wrappers.get(of_writer)) is None or writer.autocommit or has_no_transaction(writer)
+                ):
                     return alias
             return decision.remembered(home, model, pick)
         return decision.noted(decision.read_from(home, model, instance, pick), model)
@@ -71,9 +73,11 @@ def both(home: str, pick: Pick) -> Answer:
                 if alias is not None:
                     return alias
             if (known := frame[2].get(model)) is not None:
-                kept, of, wrappers, reader, writer = known
+                kept, of, wrappers, reader, of_writer = known
                 is_ours = wrappers is here.__dict__ and of is home and reader.connection is not None
-                if is_ours and (writer.autocommit or has_no_transaction(writer)):
+                if is_ours and (
+                    (writer := wrappers.get(of_writer)) is None or writer.autocommit or has_no_transaction(writer)
+                ):
                     return kept
         return in_blocks(model, instance, **hints) or read(model, instance, **hints)
 

@@ -9,7 +9,7 @@ A frame is (reads, writes, memo, outer, owner, scope, rules):
 
 * reads, writes: an alias, None, or a `Partial` where it depends on the model;
 * memo: what the scope has found out about plain reads, {model: (the reader to read from, for which cluster was
-  asked, the wrappers of the thread that asked, and of these the reader's and the writer's)};
+  asked, the wrappers of the thread that asked, and of these the reader's; its writer)};
 * outer: the frame around this one; owner: who made it and will remove it;
 * scope: the unit of work that this code belongs to; rules: what is seldom asked, or None.
 """
@@ -61,7 +61,7 @@ class Rules(NamedTuple):
 NO_RULES = Rules()
 
 Opinion: TypeAlias = "str | Partial | None"
-Memo: TypeAlias = "dict[Any, tuple[str, str, Any, Any, Any]]"
+Memo: TypeAlias = "dict[Any, tuple[str, str, Any, Any, str]]"
 Frame: TypeAlias = "tuple[Opinion, Opinion, Memo, Frame | None, Owner, Any, Rules | None]"
 
 

@@ -110,8 +110,9 @@ def remembered(home: str, model: type[Model], pick: Pick) -> str | None:
     # Lag has to be looked at each time; and chain does not see the wrappers that a thread has while it runs a loop.
     is_lasting = (frame[6] is None or not frame[6].reads) and routing_settings().max_lag is None and not is_in_loop()
     if alias is not None and cluster is not None and alias in cluster.readers and is_lasting:
-        # With the wrappers that this thread has now: chain looks at nothing else of another thread's note.
-        frame[2][model] = (alias, home, here.__dict__, connections[alias], connections[cluster.writer])
+        # With the wrappers that this thread has now: chain looks at nothing else of another thread's note. But not with
+        # the writer's: another one may take its place, with a transaction.
+        frame[2][model] = (alias, home, here.__dict__, connections[alias], cluster.writer)
         if scope.changes != changes:  # another thread of this scope has written meanwhile
             frame[2].pop(model, None)
     return alias

@@ -298,6 +298,15 @@ def test_one_scope_object_in_several_threads_leaves_nothing() -> None:
     assert [one.name for one in left] == ["", "test"]
 
 
+def test_a_writers_connection_that_took_the_place_of_another() -> None:
+    with scope():
+        assert reads() in READERS
+        connections["default"].close()
+        del connections["default"]  # as LiveServerTestCase and our own fixtures do
+        with transaction.atomic():
+            assert reads() == "default"
+
+
 # -- several clusters
 
 
