@@ -12,6 +12,8 @@ from django_aurora_routing.drivers.mysql_connector import extension_problem
 
 ENGINE = "django_aurora_routing.backends.mysql_connector"
 
+MYSQLCLIENT = "django_aurora_routing.backends.mysql"
+
 
 def messages(**aliases: Any) -> list[CheckMessage]:
     databases = {name: {"ENGINE": ENGINE, **conf} for name, conf in aliases.items()}
@@ -24,6 +26,21 @@ def ids(**aliases: Any) -> list[str | None]:
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+
+
+def test_options_are_checked_against_the_engines_own_driver() -> None:
+    def hint_of(engine: str, name: str) -> str | None:
+        with override_settings(DATABASES={"default": {"ENGINE": engine, "OPTIONS": {name: 1}}}):
+            found = [m for m in run_checks(tags=["aurora_routing"]) if m.id == "aurora_routing.E001"]
+        return next((str(m.hint) for m in found if f"OPTIONS[{name!r}]" in m.msg), None)
+
+    assert hint_of(MYSQLCLIENT, "client_flga") == "Did you mean 'client_flag'?"
+    assert hint_of(MYSQLCLIENT, "ssl_mode") is None
+    assert hint_of(ENGINE, "ssl_mode") is not None
+    assert hint_of(ENGINE, "ssl_ca") is None
+    assert "'ssl'" in str(hint_of(MYSQLCLIENT, "ssl_ca"))
+    assert "mysql-connector-python" in str(hint_of(MYSQLCLIENT, "use_pure"))
+    assert hint_of(MYSQLCLIENT, "plugns") == "Did you mean 'plugins'?"
 
 
 def test_good_settings_pass() -> None:

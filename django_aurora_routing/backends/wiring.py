@@ -23,8 +23,9 @@ DJANGO_OPTION_NAMES = frozenset({"isolation_level"})
 _NOT_FOR_MONITORS = (
     *("database", "db", "init_command", "autocommit", "read_timeout", "write_timeout"),
     *("raw", "use_unicode", "converter_class", "raise_on_warnings"),
+    *("conv", "sql_mode", "binary_prefix"),
 )
-_MONITOR_READ_TIMEOUT = 5  # seconds; both implementations of the connector take whole ones only
+_MONITOR_READ_TIMEOUT = 5  # seconds; drivers take whole ones only
 
 
 def seed_of(settings_dict: Mapping[str, Any]) -> Address:
@@ -89,9 +90,9 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
     )
 
 
-def cluster_known_to(settings_dict: Mapping[str, Any], options: Options) -> Cluster | None:
+def cluster_known_to(settings_dict: Mapping[str, Any], options: Options, driver: Driver) -> Cluster | None:
     """The alias's cluster, if anybody in this process has connected to it; for who may not connect himself."""
-    return known_cluster(cluster_key_of(settings_dict, options)) if options.uses_topology else None
+    return known_cluster((cluster_key_of(settings_dict, options), driver)) if options.uses_topology else None
 
 
 def search_for(
@@ -108,6 +109,6 @@ def search_for(
         options.connect_timeout,
     )
     key = cluster_key_of(settings_dict, options)
-    return Search(
-        cluster_of(key, lambda: Cluster(key, cluster_settings_of(settings_dict, options), links)), links, options
-    )
+    # One a driver: its monitors end and close connections of each other's and of the applications'.
+    cluster = cluster_of((key, driver), lambda: Cluster(key, cluster_settings_of(settings_dict, options), links))
+    return Search(cluster, links, options)

@@ -30,7 +30,7 @@ from .errors import ClusterErrorWrapper
 from .lost import LostConnection
 from .phases import InPhase, Phase
 from .read_only import ReadOnlySessionMixin
-from .wiring import checked_options, cluster_known_to, search_for
+from .wiring import checked_options, cluster_known_to, search_for, seed_of
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
     def known_cluster(self) -> Cluster | None:
         """The alias's cluster, if anybody in this process has connected to it."""
         self.split_options(self.settings_dict)
-        return cluster_known_to(self.settings_dict, self._options)
+        return cluster_known_to(self.settings_dict, self._options, self.driver)
 
     def connect(self) -> None:
         """Connect by Django's own way, so that each switch restores all session state; again if that is cut off."""
@@ -134,11 +134,14 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
 
     def open_directly(self, conn_params: Mapping[str, Any], timeout: float) -> Connection:
         """Connect to HOST and nothing else."""
-        raise NotImplementedError
+        return self.driver.connect(seed_of(self.settings_dict), conn_params, timeout)
 
     def is_hung_up(self) -> bool:
         """Whether the server has already ended this connection, as far as the client's socket knows."""
-        return False
+        connection = self.connection
+        return (
+            connection is not None and not isinstance(connection, LostConnection) and self.driver.is_hung_up(connection)
+        )
 
     def _as_error(self, refused: Refused) -> BaseException:
         error = refused.error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -11,11 +11,15 @@ from django.core.checks import CheckMessage, Error, Info, Warning
 from ..core.endpoints import EndpointKind, parse_endpoint
 from ..core.options import ParsedOptions
 
-ENGINE = "django_aurora_routing.backends.mysql_connector"
+CONNECTOR, MYSQLCLIENT = ENGINES = (
+    "django_aurora_routing.backends.mysql_connector",
+    "django_aurora_routing.backends.mysql",
+)
 
 
 class _Alias(NamedTuple):
     name: str
+    engine: str
     settings: dict[str, Any]
     parsed: ParsedOptions
 
@@ -50,7 +54,7 @@ def check_host_pattern(app_configs: Any, databases: Iterable[str] | None = None,
 
 def check_c_extension(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """W001: mysql-connector-python's C extension is installed but does not load, and nobody said so."""
-    if all(alias.parsed.driver.get("use_pure") for alias in _our_aliases()):
+    if all(alias.engine != CONNECTOR or alias.parsed.driver.get("use_pure") for alias in _our_aliases()):
         return []
     from ..drivers.mysql_connector import extension_problem
 
@@ -74,12 +78,13 @@ def check_clusters(app_configs: Any, databases: Iterable[str] | None = None, **k
     from ..backends.wiring import cluster_key_of, cluster_settings_of
 
     messages: list[CheckMessage] = []
-    first: dict[str, tuple[str, Any]] = {}
+    first: dict[tuple[str, str], tuple[str, Any]] = {}  # aliases on different drivers share no monitors
     for alias in _our_aliases():
         if not alias.parsed.options.uses_topology:
             continue
         wanted = cluster_settings_of(alias.settings, alias.parsed.options)
-        other, theirs = first.setdefault(cluster_key_of(alias.settings, alias.parsed.options), (alias.name, wanted))
+        key = (alias.engine, cluster_key_of(alias.settings, alias.parsed.options))
+        other, theirs = first.setdefault(key, (alias.name, wanted))
         if wanted.monitoring != theirs.monitoring:
             messages.append(
                 Warning(
@@ -93,15 +98,18 @@ def check_clusters(app_configs: Any, databases: Iterable[str] | None = None, **k
     return messages
 
 
-def _our_aliases() -> list[_Alias]:
-    """The aliases on our engine. The driver is imported only if there is one."""
-    ours = [(name, conf) for name, conf in settings.DATABASES.items() if conf.get("ENGINE") == ENGINE]
-    if not ours:
-        return []
-    from ..backends.wiring import parse_settings
-    from ..drivers.mysql_connector import MISPLACED_OPTIONS, OPTION_NAMES
+def _our_aliases() -> Iterator[_Alias]:
+    """The aliases on our engines. A driver is imported only if one of them needs it."""
+    for name, conf in settings.DATABASES.items():
+        if (engine := conf.get("ENGINE")) not in ENGINES:
+            continue
+        from ..backends.wiring import parse_settings
 
-    return [_Alias(name, conf, parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS)) for name, conf in ours]
+        if engine == CONNECTOR:
+            from ..drivers.mysql_connector import MISPLACED_OPTIONS, OPTION_NAMES
+        else:
+            from ..drivers.mysqlclient_options import MISPLACED_OPTIONS, OPTION_NAMES
+        yield _Alias(name, engine, conf, parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS))
 
 
 CHECKS = (check_options, check_host_pattern, check_c_extension, check_clusters)

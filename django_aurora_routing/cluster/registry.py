@@ -5,15 +5,15 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from .cluster import Cluster
 
 _lock = threading.Lock()
-_clusters: dict[str, Cluster] = {}
+_clusters: dict[Hashable, Cluster] = {}
 
 
-def cluster_of(key: str, make: Callable[[], Cluster]) -> Cluster:
+def cluster_of(key: Hashable, make: Callable[[], Cluster]) -> Cluster:
     """The cluster known by `key`, made by `make` when it is met for the first time.
 
     Making one is also the occasion to forget those that nobody has used for long.
@@ -27,7 +27,7 @@ def cluster_of(key: str, make: Callable[[], Cluster]) -> Cluster:
         return _clusters.setdefault(key, made)
 
 
-def known_cluster(key: str) -> Cluster | None:
+def known_cluster(key: Hashable) -> Cluster | None:
     """The cluster known by `key`, if anybody has connected to it."""
     return _clusters.get(key)
 

@@ -1,4 +1,4 @@
-"""What the rest of the house needs of a database driver: six methods, and nothing of Django."""
+"""What the rest of the house needs of a database driver: seven methods, and nothing of Django."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ class Driver(Protocol):
 
     def is_out_of_step(self, connection: Connection) -> bool:
         """Whether a call was left before its answer had been read, so that the next one would get it for its own."""
+
+    def is_hung_up(self, connection: Connection) -> bool:
+        """True when the server has already ended an idle connection: nothing sent on it would be carried out.
+
+        A look at the socket without waiting; False where that cannot be told.
+        """
 
     def facts(self, error: BaseException) -> ErrorFacts | None:
         """What an exception tells, or None for one that is not the driver's."""

@@ -178,6 +178,9 @@ class MySQLConnectorDriver:
         more = bool(server_status(connection) & ServerFlag.MORE_RESULTS_EXISTS)
         return more or bool(connection.unread_result)
 
+    def is_hung_up(self, connection: MySQLConnectionAbstract) -> bool:
+        return is_hung_up(connection)
+
     def facts(self, error: BaseException) -> ErrorFacts | None:
         if not isinstance(error, DRIVER_ERRORS):
             return None
@@ -192,10 +195,7 @@ class MySQLConnectorDriver:
 
 
 def is_hung_up(connection: MySQLConnectionAbstract) -> bool:
-    """True when the server has already ended an idle connection, so that nothing sent on it would be carried out.
-
-    One poll() of the socket without waiting, about 1 us. False where that cannot be told.
-    """
+    """See `drivers.base.Driver`. One poll() of the socket without waiting, about 1 us."""
     fd = _descriptor_of(connection)
     if fd is None:
         return False

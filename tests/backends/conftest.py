@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,9 @@ from django.db import connections
 from django_aurora_routing import release_resources
 from django_aurora_routing.lab import LocalCluster
 
-ENGINE = "django_aurora_routing.backends.mysql_connector"
-
+ENGINE = "django_aurora_routing.backends." + os.environ.get("AURORA_TEST_ENGINE", "mysql_connector")
+"""The engine that these tests run on: mysql_connector, or mysql as in `tox -e mysqlclient`."""
+ON_MYSQLCLIENT = ENGINE.endswith(".mysql")
 
 _numbers = itertools.count()
 

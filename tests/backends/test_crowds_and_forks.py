@@ -18,7 +18,7 @@ from django.db import OperationalError, connections
 from django_aurora_routing.cluster.cluster import MAX_CONNECTING
 from django_aurora_routing.lab import LocalCluster
 
-from .conftest import Aliases
+from .conftest import ENGINE, Aliases
 from .test_failover import execute, insert, kill_and_promote, promotion_after, rows
 from .test_placement import server_of
 
@@ -116,7 +116,7 @@ sys.path.insert(0, {root!r})
 import django
 from django.conf import settings
 settings.configure(DATABASES={{"default": dict(
-    ENGINE="django_aurora_routing.backends.mysql_connector", NAME="app", USER={user!r}, PASSWORD={password!r},
+    ENGINE={engine!r}, NAME="app", USER={user!r}, PASSWORD={password!r},
     HOST={host!r}, PORT={port}, CONN_MAX_AGE=None,
     OPTIONS=dict(cluster_instance_host_pattern={pattern!r}, failover_timeout_sec=20))}})
 django.setup()
@@ -160,6 +160,7 @@ def test_failover_works_in_a_forked_child_as_in_its_parent(
 ) -> None:
     endpoint = cluster.writer_endpoint
     source = CHILD.format(
+        engine=ENGINE,
         root=os.fspath(Path(__file__).resolve().parents[2]),
         user=cluster.user,
         password=cluster.password,
@@ -198,6 +199,7 @@ def test_failover_works_in_a_forked_child_as_in_its_parent(
 def test_a_childs_end_leaves_the_parents_session_alone(cluster: LocalCluster, table: str, way_out: str) -> None:
     """Closing an inherited connection says goodbye to the server in the parent's name; we let go of it instead."""
     source = CHILD.format(
+        engine=ENGINE,
         root=os.fspath(Path(__file__).resolve().parents[2]),
         user=cluster.user,
         password=cluster.password,
@@ -225,6 +227,7 @@ AT_EXIT = CHILD[: CHILD.index("use(1)")] + "import atexit; atexit.register(lambd
 def test_the_first_query_of_a_process_may_be_its_last(cluster: LocalCluster, table: str) -> None:
     """Python 3.12 starts no thread any more while it ends, so that nobody but the caller can ask what HOST is."""
     source = AT_EXIT.format(
+        engine=ENGINE,
         root=os.fspath(Path(__file__).resolve().parents[2]),
         user=cluster.user,
         password=cluster.password,

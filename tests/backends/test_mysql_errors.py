@@ -22,13 +22,15 @@ from mysql.connector import errors
 from django_aurora_routing.backends.mysql_errors import class_of_same_name, error_class
 from django_aurora_routing.lab import LocalServer
 
+from .conftest import ENGINE
+
 
 @pytest.fixture(scope="module")
 def connection(lab_server: LocalServer, django_db_blocker: Any) -> Iterator[Any]:
     """The engine on a single server, with a parent and a child table."""
     lab_server.heal()
     settings = {
-        "ENGINE": "django_aurora_routing.backends.mysql_connector",
+        "ENGINE": ENGINE,
         "HOST": lab_server.host,
         "PORT": lab_server.port,
         "USER": lab_server.user,
@@ -79,7 +81,8 @@ def test_class_and_arguments(connection: Any, sql: str, cls: type[DatabaseError]
     assert number == errno
     assert isinstance(message, str)
     assert message
-    assert isinstance(caught.value.__cause__, connection.driver_errors)
+    # Where Django's own cursor makes an IntegrityError of mysqlclient's OperationalError, it names no cause.
+    assert isinstance(caught.value.__cause__ or caught.value.__context__, connection.driver_errors)
 
 
 def test_what_the_cursor_itself_finds_wrong(connection: Any) -> None:

@@ -14,7 +14,7 @@ from django.views.debug import ExceptionReporter
 from django_aurora_routing import FailoverFailedError
 from django_aurora_routing.lab import LocalCluster
 
-from .conftest import Aliases
+from .conftest import ON_MYSQLCLIENT, Aliases
 
 
 def server_of(alias: str) -> str:
@@ -39,7 +39,13 @@ def test_a_writer_alias_is_on_the_writer_and_a_reader_alias_on_a_reader(
     assert server_of(reader) in {instance.id for instance in cluster.readers}
 
 
-@pytest.mark.parametrize("option", [{"raw": True}, {"use_unicode": False}, {"raise_on_warnings": True}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"use_unicode": False},
+        *([{"binary_prefix": True}] if ON_MYSQLCLIENT else [{"raw": True}, {"raise_on_warnings": True}]),
+    ],
+)
 def test_what_changes_the_applications_answers_is_not_for_the_monitors(
     cluster: LocalCluster, aliases: Aliases, option: dict[str, bool]
 ) -> None:

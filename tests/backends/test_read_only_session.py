@@ -14,7 +14,7 @@ from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.routing.blocks import prevent_writes
 from django_aurora_routing.routing.errors import WritePrevented
 
-from .conftest import Aliases
+from .conftest import ON_MYSQLCLIENT, Aliases
 from .test_failover import execute, insert, kill_and_promote, rows
 
 
@@ -48,17 +48,18 @@ def statements(alias: str) -> Iterator[list[str]]:
     """What is sent by way of the driver's own calls for a single command."""
     connection = connections[alias].connection
     sent: list[str] = []
-    original = connection.cmd_query
+    name = "query" if ON_MYSQLCLIENT else "cmd_query"
+    original = getattr(connection, name)
 
     def note(query: Any, *args: Any, **kwargs: Any) -> Any:
         sent.append(query if isinstance(query, str) else bytes(query).decode())
         return original(query, *args, **kwargs)
 
-    connection.cmd_query = note
+    setattr(connection, name, note)
     try:
         yield sent
     finally:
-        del connection.cmd_query
+        setattr(connection, name, original)
 
 
 def test_the_session_follows_the_block_with_the_next_statement(writer: str) -> None:

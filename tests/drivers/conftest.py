@@ -1,4 +1,4 @@
-"""Sessions on the lab's single server, by each implementation of the connector that works here."""
+"""The drivers that are here, and sessions on the lab's single server by each implementation of the connector."""
 
 from __future__ import annotations
 
@@ -9,15 +9,31 @@ import pytest
 from hypothesis import settings
 
 from django_aurora_routing.core.endpoints import Address
+from django_aurora_routing.drivers.base import Driver
 from django_aurora_routing.drivers.mysql_connector import HAVE_EXTENSION, MySQLConnectorDriver
 from django_aurora_routing.drivers.mysql_connector_cursor import Cursor
 from django_aurora_routing.lab import LocalServer
 
 Connect = Callable[..., Any]
 
+try:
+    from django_aurora_routing.drivers.mysqlclient import MySQLClientDriver
+except ImportError:
+    MySQLClientDriver = None  # type: ignore[assignment, misc]
+
 # How long a real server takes for an answer is not what these tests are about.
 settings.register_profile("servers", deadline=None)
 settings.load_profile("servers")
+
+
+@pytest.fixture(params=["mysql_connector", "mysqlclient"])
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Each driver, through what the rest of the house knows of it."""
+    if request.param == "mysql_connector":
+        return MySQLConnectorDriver()
+    if MySQLClientDriver is None:
+        pytest.skip("mysqlclient is not installed (tox -e mysqlclient)")
+    return MySQLClientDriver()
 
 
 @pytest.fixture(scope="module", params=["pure", "extension"] if HAVE_EXTENSION else ["pure"])

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.mysql.schema import DatabaseSchemaEditor as DjangoSchemaEditor
 
 from ...core.failures import ErrorFacts
-from ...core.options import nearest
-from ...core.secret import hidden
-from ...drivers.base import Connection
 from ...drivers.mysql_connector import (
     CLIENT_FLAGS,
     DB_API,
@@ -21,14 +16,12 @@ from ...drivers.mysql_connector import (
     OPTION_NAMES,
     MySQLConnectorDriver,
     autocommits,
-    is_hung_up,
 )
 from ...drivers.mysql_connector_cursor import Cursor
 from ..errors import ClusterErrorWrapper
 from ..lost import LostConnection
 from ..mysql_errors import class_of_same_name, error_class
-from ..wiring import seed_of
-from ..wrapper import ClusterWrapperMixin
+from ..mysql_wrapper import MySQLWrapperMixin
 from .django_mysql import import_django_mysql
 
 DjangoDatabaseWrapper: Any = import_django_mysql().DatabaseWrapper
@@ -65,7 +58,7 @@ class SchemaEditor(DjangoSchemaEditor):
         return _Literal(literal) if isinstance(value, (bool, bytes)) else literal.decode()
 
 
-class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: ignore[misc]
+class DatabaseWrapper(MySQLWrapperMixin, DjangoDatabaseWrapper):  # type: ignore[misc]
     """One alias."""
 
     Database = DB_API
@@ -78,51 +71,8 @@ class DatabaseWrapper(ClusterWrapperMixin, DjangoDatabaseWrapper):  # type: igno
 
     def get_connection_params(self) -> dict[str, Any]:
         """Arguments of `mysql.connector.connect()`, but for host and port, which are chosen at each connect."""
-        settings_dict = self.settings_dict
-        options = self.split_options(settings_dict)
-        self.isolation_level = self._checked_isolation_level(options.pop("isolation_level", "read committed"))
-        params: dict[str, Any] = {"charset": "utf8mb4", "use_unicode": True}
-        for setting, name in (("USER", "user"), ("NAME", "database"), ("PASSWORD", "password")):
-            if settings_dict[setting]:
-                params[name] = hidden(name, settings_dict[setting])
-        if settings_dict["HOST"].startswith("/"):
-            params["unix_socket"] = settings_dict["HOST"]
-        # An UPDATE reports the rows it found, not those it changed: Django counts on it.
-        flags = options.pop("client_flags", None)
-        options.pop("autocommit", None)  # Django's own setting AUTOCOMMIT decides
-        return {**params, **options, "client_flags": _with_found_rows(flags), "autocommit": True}
-
-    def _checked_isolation_level(self, level: str | None) -> str | None:
-        if not level:
-            return None  # the server's default, as with Django's own backend
-        if level.lower() not in self.isolation_levels:
-            levels = ", ".join(repr(known) for known in sorted(self.isolation_levels))
-            raise ImproperlyConfigured(  # in Django's words
-                f"DATABASES[{self.alias!r}]: Invalid transaction isolation level {level!r} specified.\n"
-                f"Use one of {levels}, or None. {nearest(level.lower(), self.isolation_levels)}"
-            )
-        return level.lower()
-
-    def open_directly(self, conn_params: Mapping[str, Any], timeout: float) -> Connection:
-        return self.driver.connect(seed_of(self.settings_dict), conn_params, timeout)
-
-    def is_hung_up(self) -> bool:
-        connection = self.connection
-        return connection is not None and not isinstance(connection, LostConnection) and is_hung_up(connection)
-
-    def init_connection_state(self) -> None:
-        # Also on a reader: should it be promoted while we are on it, it still takes no write from here.
-        level, read_only = self.isolation_level, self.is_read_only_wanted()
-        if level and read_only:
-            self.isolation_level = f"{level}, read only"  # goes with the statement that Django sends for the level
-        try:
-            super().init_connection_state()
-        finally:
-            self.isolation_level = level
-        if read_only and not level:
-            with self.cursor() as cursor:
-                cursor.execute(self.access_mode_sql % "ONLY")
-        self.session_is_read_only = read_only
+        params = self.mysql_params(charset="utf8mb4", use_unicode=True)
+        return {**params, "client_flags": _with_found_rows(params.get("client_flags")), "autocommit": True}
 
     def create_cursor(self, name: str | None = None) -> Cursor:
         connection = self.connection

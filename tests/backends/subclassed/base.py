@@ -1,8 +1,11 @@
 """The subclass. What it adds must not come between us and Django's transactions."""
 
+import importlib
 from typing import Any
 
-from django_aurora_routing.backends.mysql_connector import base
+from ..conftest import ENGINE
+
+base: Any = importlib.import_module(f"{ENGINE}.base")
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

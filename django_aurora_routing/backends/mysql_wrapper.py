@@ -1,0 +1,57 @@
+"""What the engines over Django's MySQL backend have in common, whatever their driver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from ..core.options import nearest
+from ..core.secret import hidden
+from .wrapper import ClusterWrapperMixin
+
+
+class MySQLWrapperMixin(ClusterWrapperMixin):
+    """Over Django's MySQL `DatabaseWrapper`, or a subclass of it."""
+
+    isolation_levels: set[str]
+    isolation_level: str | None
+
+    def mysql_params(self, **defaults: Any) -> dict[str, Any]:
+        """The driver's arguments as settings have them, but for where to connect; OPTIONS come before `defaults`."""
+        settings_dict = self.settings_dict
+        options = self.split_options(settings_dict)
+        self.isolation_level = self._checked_isolation_level(options.pop("isolation_level", "read committed"))
+        options.pop("autocommit", None)  # Django's own setting AUTOCOMMIT decides
+        params = dict(defaults)
+        for setting, name in (("USER", "user"), ("NAME", "database"), ("PASSWORD", "password")):
+            if settings_dict[setting]:
+                params[name] = hidden(name, settings_dict[setting])
+        if settings_dict["HOST"].startswith("/"):
+            params["unix_socket"] = settings_dict["HOST"]
+        return {**params, **options}
+
+    def _checked_isolation_level(self, level: str | None) -> str | None:
+        if not level:
+            return None  # the server's default, as with Django's own backend
+        if level.lower() not in self.isolation_levels:
+            levels = ", ".join(repr(known) for known in sorted(self.isolation_levels))
+            raise ImproperlyConfigured(  # in Django's words
+                f"DATABASES[{self.alias!r}]: Invalid transaction isolation level {level!r} specified.\n"
+                f"Use one of {levels}, or None. {nearest(level.lower(), self.isolation_levels)}"
+            )
+        return level.lower()
+
+    def init_connection_state(self) -> None:
+        # Also on a reader: should it be promoted while we are on it, it still takes no write from here.
+        level, read_only = self.isolation_level, self.is_read_only_wanted()
+        if level and read_only:
+            self.isolation_level = f"{level}, read only"  # goes with the statement that Django sends for the level
+        try:
+            super().init_connection_state()
+        finally:
+            self.isolation_level = level
+        if read_only and not level:
+            with self.cursor() as cursor:
+                cursor.execute(self.access_mode_sql % "ONLY")
+        self.session_is_read_only = read_only
