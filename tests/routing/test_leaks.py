@@ -56,7 +56,10 @@ def held() -> Held:
         gc.collect()
     everything = gc.get_objects()
     descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    kinds = [sum(isinstance(one, kind) for one in everything) for kind in (BaseDatabaseWrapper, Scope, dynamic._Lease)]
+    # Not isinstance(), which asks lazy objects of other tests for their class, and so evaluates them.
+    kinds = [
+        sum(issubclass(type(one), kind) for one in everything) for kind in (BaseDatabaseWrapper, Scope, dynamic._Lease)
+    ]
     del everything
     aliases = len(dynamic._databases) + len(list(connections))
     return Held(descriptors, *kinds, aliases, len(RAN_DB_VERSION_CHECK), tracemalloc.get_traced_memory()[0])
