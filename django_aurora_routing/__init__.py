@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         FailoverSuccessError,
         TransactionResolutionUnknownError,
     )
+    from .retries.requests import safe_to_retry
     from .retries.transactions import retry_on_failover
     from .routing import atomic, connection, current_alias, in_database, on_commit
     from .routing.blocks import in_reader, in_writer, prevent_writes
@@ -47,6 +48,7 @@ __all__ = [
     "prevent_writes",
     "release_resources",
     "retry_on_failover",
+    "safe_to_retry",
     "scope",
     "token",
     "unpin",
@@ -69,6 +71,7 @@ _HOMES = {
     "prevent_writes": ".routing.blocks",
     "release_resources": ".cluster.registry",
     "retry_on_failover": ".retries.transactions",
+    "safe_to_retry": ".retries.requests",
     "scope": ".routing.scopes",
     "token": ".routing.tokens",
     "unpin": ".routing.scopes",

@@ -10,6 +10,7 @@ from django.db import connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from .retries.requests import FailoverRetryMiddleware as FailoverRetryMiddleware
 from .routing.context import current, remove, restore
 from .routing.scopes import Scope, current_scope, opened, scope
 from .routing.stores import store_of_settings

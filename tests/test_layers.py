@@ -44,7 +44,7 @@ HOUSE = {
     "cluster": Room({"core", "drivers", "dialects", "aws", *SHARED}, set()),
     "routing": Room({"core", *SHARED}, DJANGO),
     "routers": Room({"core", "routing", *SHARED}, DJANGO),
-    "middleware": Room({"core", "routing", *SHARED}, DJANGO),
+    "middleware": Room({"core", "retries", "routing", *SHARED}, DJANGO),
     "contrib": Room({"core", "routing", *SHARED}, {*DJANGO, "celery"}),
     "retries": Room({"core", "routing", *SHARED}, DJANGO),
     "models": Room({"retries"}, DJANGO),
