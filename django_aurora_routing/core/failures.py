@@ -67,6 +67,7 @@ _READ_ONLY = frozenset(
 )
 # 2026 while connecting: a certificate that will not do, or a handshake that was cut off.
 _CERTIFICATE_TEXT = re.compile(r"certificate|verif|hostname|unsupported protocol|no shared cipher", re.IGNORECASE)
+_PYTHONS_CERTIFICATE_TEXT = "CERTIFICATE_VERIFY_FAILED"  # of its ssl module, which the connector passes on as 2055
 _READ_ONLY_TEXT = re.compile(r"read[-_ ]only", re.IGNORECASE)
 
 
@@ -79,6 +80,8 @@ def classify_mysql(facts: ErrorFacts, *, connecting: bool = False) -> Failure:
     errno = facts.errno
     if connecting:
         if errno in _REFUSED_LOGIN or (errno == 2026 and _CERTIFICATE_TEXT.search(facts.message)):
+            return Failure.REFUSED
+        if errno == 2055 and _PYTHONS_CERTIFICATE_TEXT in facts.message:
             return Failure.REFUSED
         if errno in _BUSY:
             return Failure.BUSY

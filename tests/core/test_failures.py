@@ -37,9 +37,15 @@ def test_the_same_number_may_mean_something_else_while_connecting(errno: int, fa
     assert classify_mysql(ErrorFacts(errno, ""), connecting=True) is failure
 
 
-def test_a_certificate_that_will_not_do_is_no_lost_connection() -> None:
-    facts = ErrorFacts(2026, "SSL connection error: certificate verify failed")
-    assert classify_mysql(facts, connecting=True) is Failure.REFUSED
+@pytest.mark.parametrize(
+    ("errno", "message"),
+    [
+        (2026, "SSL connection error: certificate verify failed"),
+        (2055, "Lost connection to MySQL server at 'db:3306', system error: Errno 1: [SSL: CERTIFICATE_VERIFY_FAILED]"),
+    ],
+)
+def test_a_certificate_that_will_not_do_is_no_lost_connection(errno: int, message: str) -> None:
+    assert classify_mysql(ErrorFacts(errno, message), connecting=True) is Failure.REFUSED
 
 
 def test_a_timeout_of_the_client_leaves_the_stream_in_an_unknown_place() -> None:
