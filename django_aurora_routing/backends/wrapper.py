@@ -355,6 +355,8 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
                     super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
                 break
             except FailoverError as exc:
+                if self.autocommit is autocommit:
+                    raise  # that was done, so this comes from an on_commit() hook
                 if phase is Phase.END:
                     self._end_without_connection(autocommit)
                     break
@@ -364,6 +366,10 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
                     raise
         # Only Atomic.__enter__ asks for this, and only Atomic.__exit__ undoes it, after its COMMIT or ROLLBACK.
         self._begun_by_atomic = not autocommit and force_begin_transaction_with_broken_autocommit
+
+    def run_and_clear_commit_hooks(self) -> None:
+        with self._in_phase(Phase.STATEMENT):  # they are the application's, and what is lost in them is, too
+            super().run_and_clear_commit_hooks()
 
     def _end_without_connection(self, autocommit: bool) -> None:
         """The block has been committed or rolled back; a connection that died after that had nothing left to do."""
