@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.test import override_settings
 
 from django_aurora_routing import release_resources
 from django_aurora_routing.lab import LocalCluster
@@ -61,7 +62,8 @@ class Aliases:
 
 @pytest.fixture
 def aliases(cluster: LocalCluster, django_db_blocker: Any) -> Iterator[Aliases]:
-    with django_db_blocker.unblock():
+    # No clusters for the routing layer: which aliases a test has added is not what it is about.
+    with django_db_blocker.unblock(), override_settings(AURORA_ROUTING={"CLUSTERS": {}}):
         made = Aliases(cluster)
         yield made
         made.remove_all()
