@@ -3,11 +3,12 @@
     python scripts/conformance.py                  the labels of LABELS
     python scripts/conformance.py queries ordering others
     python scripts/conformance.py --all            every label that has to do with a database
+    python scripts/conformance.py --engine mysql   our engine over mysqlclient, instead of that over the connector
 
 Tests are those of the installed Django's source distribution, which pip downloads once. Each label runs in a process
-of its own on one MariaDB server from the lab. Ours runs as on a machine without mysqlclient; the other one needs it,
-and is left out where it is not installed. Ends with 1 if a test that does not pass on ours has another outcome
-there, and nothing in EXPLAINED says why.
+of its own on one MariaDB server from the lab. Ours over the connector runs as on a machine without mysqlclient;
+Django's own needs it, and is left out where it is not installed. Ends with 1 if a test that does not pass on ours has
+another outcome there, and nothing in EXPLAINED says why.
 """
 
 from __future__ import annotations
@@ -163,7 +164,8 @@ def main() -> int:
 
 def _engines(arguments: argparse.Namespace, server: LocalServer) -> list[Side]:
     options = {"use_pure": True} if arguments.pure else {}
-    ours = ("django_aurora_routing.backends.mysql_connector", options, WITHOUT_MYSQLCLIENT)
+    prelude = WITHOUT_MYSQLCLIENT if arguments.engine == "mysql_connector" else ""
+    ours = (f"django_aurora_routing.backends.{arguments.engine}", options, prelude)
     engines = [Side("ours", _settings_on(server, *ours))]
     if find_spec("MySQLdb") is None:
         print("mysqlclient is not installed: nothing to compare with, so each test must pass.")
@@ -178,6 +180,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("labels", nargs="*")
     parser.add_argument("--all", action="store_true", help="also the labels that issue no new kind of statement")
     parser.add_argument("--routing", action="store_true", help="our routers instead of our engine, on SQLite")
+    parser.add_argument("--engine", choices=("mysql_connector", "mysql"), default="mysql_connector")
     parser.add_argument("--pure", action="store_true", help="the connector's Python implementation, extension or not")
     parser.add_argument("--only-ours", action="store_true", help="do not run Django's backend next to it")
     parser.add_argument("--sources", help="where Django's source is, or will be put; in the environment if not given")
