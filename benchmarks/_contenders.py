@@ -10,6 +10,7 @@ from typing import Any
 from django_aurora_routing.lab import LocalCluster, LocalServer
 
 OUR_ENGINE = "django_aurora_routing.backends.mysql_connector"
+OUR_MYSQLCLIENT_ENGINE = "django_aurora_routing.backends.mysql"
 AWS_ENGINE = "aws_advanced_python_wrapper.django.backends.mysql_connector"
 
 
@@ -29,7 +30,7 @@ class Contender:
 
     @property
     def knows_clusters(self) -> bool:
-        return self.engine in (OUR_ENGINE, AWS_ENGINE)
+        return self.engine in (OUR_ENGINE, OUR_MYSQLCLIENT_ENGINE, AWS_ENGINE)
 
 
 PLAIN = Contender("plain", "mysql.connector.django", "mysql.connector.django", "mysql.connector")
@@ -38,7 +39,8 @@ OURS_BARE = Contender("ours_bare", 'ours, plugins ""', OUR_ENGINE, "mysql.connec
 AWS = Contender("aws", "AWS wrapper", AWS_ENGINE, "aws_advanced_python_wrapper")
 AWS_V2 = Contender("aws_v2", "AWS wrapper, failover_v2", AWS_ENGINE, AWS.package, {"plugins": "failover_v2"})
 MYSQLCLIENT = Contender("mysqlclient", "Django on mysqlclient", "django.db.backends.mysql", "MySQLdb")
-ALL = (PLAIN, OURS, OURS_BARE, AWS, AWS_V2, MYSQLCLIENT)
+OURS_MYSQLCLIENT = Contender("ours_mysqlclient", "ours on mysqlclient", OUR_MYSQLCLIENT_ENGINE, "MySQLdb")
+ALL = (PLAIN, OURS, OURS_BARE, AWS, AWS_V2, MYSQLCLIENT, OURS_MYSQLCLIENT)
 
 
 def installed(*wanted: Contender) -> list[Contender]:
