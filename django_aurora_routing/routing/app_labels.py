@@ -57,6 +57,7 @@ class Places:
         made = {name: _place(name, home, reading, setting) for name in set(labels.values())}
         self.by_label = {_normal(label): made[name] for label, name in labels.items()}
         self._foreign = frozenset[str]().union(*(place.aliases for place in made.values() if not place.is_home))
+        self._writers = {place.alias for place in made.values()}
         self._exclusive = exclusive
         self._known: dict[type[Model], Place | None] = {}
 
@@ -122,9 +123,12 @@ class Places:
             elsewhere = app_label in self.by_label
         if any(place is not None and db == place.alias for place in at):
             return True
+        if app_label == _OURS and not elsewhere and db in self._writers:
+            return None  # commit tokens are wherever there are transactions
         return False if elsewhere or (self._exclusive and db in self._foreign) else None
 
 
+_OURS = "aurora_routing"
 _NOWHERE = Place("", "", frozenset(), False, None)
 
 

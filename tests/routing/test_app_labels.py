@@ -251,6 +251,10 @@ MIGRATED = [
     ({"auth": "users", "auth.Group": "archive"}, "users", "auth", "group", False),
     ({"auth": "users", "auth.Group": "archive"}, "default", "auth", None, False),
     ({"auth": "default"}, "default", "sessions", "session", True),
+    (AUTH, "users", "aurora_routing", "committoken", True),  # where there are transactions, there are tokens
+    (AUTH, "default", "aurora_routing", "committoken", True),
+    ({"auth": "people"}, "users_reader", "aurora_routing", "committoken", False),
+    ({"auth": "users", "aurora_routing": "archive"}, "users", "aurora_routing", "committoken", False),
 ]
 
 
@@ -267,8 +271,9 @@ def test_each_database_gets_its_own_tables_and_no_other(aliases: Any) -> None:
             alias: {name.split("_")[0] for name in connections[alias].introspection.table_names()} - {"django"}
             for alias in ("users", "default", "archive")
         }
-        assert connections["archive"].introspection.table_names() == ["django_migrations", "django_session"]
-        assert found["users"] == {"auth"}
+        in_archive = connections["archive"].introspection.table_names()
+        assert in_archive == ["aurora_routing_committoken", "django_migrations", "django_session"]
+        assert found["users"] == {"auth", "aurora"}
         assert "shop" in found["default"]
         assert "auth" not in found["default"]
         assert ContentType.objects.using("users").exists()
