@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
@@ -156,7 +157,7 @@ def main() -> int:
             print(f"Django {django.__version__}, SQLite, Python {sys.version.split()[0]}")
             sides = [Side("ours", ROUTING_SETTINGS), Side("plain", PLAIN_SETTINGS)]
             return _compare(labels, sides, tests, Path(scratch), arguments.logs)
-        print(f"Django {django.__version__}, {_driver(arguments.pure)}, Python {sys.version.split()[0]}")
+        print(f"Django {django.__version__}, {_driver(arguments)}, Python {sys.version.split()[0]}")
         with LocalServer(databases=("default", "other")) as server:
             _load_time_zones(server, tests)
             return _compare(labels, _engines(arguments, server), tests, Path(scratch), arguments.logs)
@@ -188,8 +189,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _driver(pure: bool) -> str:
-    extension = mysql.connector.HAVE_CEXT and not pure
+def _driver(arguments: argparse.Namespace) -> str:
+    if arguments.engine == "mysql":
+        return f"mysqlclient {metadata.version('mysqlclient')}"
+    extension = mysql.connector.HAVE_CEXT and not arguments.pure
     return f"connector {mysql.connector.__version__} ({'C extension' if extension else 'pure Python'})"
 
 
