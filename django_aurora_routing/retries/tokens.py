@@ -75,6 +75,8 @@ def prune(connection: Any) -> None:
     now = time.monotonic()
     if now - _pruned_at.get(connection.alias, float("-inf")) < PRUNE_SECONDS:
         return
+    if len(_pruned_at) >= 1000:  # dynamic databases come and go
+        _pruned_at.clear()
     _pruned_at[connection.alias] = now
     try:
         with connection.cursor() as cursor:
@@ -90,4 +92,4 @@ def prune(connection: Any) -> None:
         logger.warning("alias %r: old tokens could not be removed: %s", connection.alias, exc)
     else:
         if len(old) == BATCH:
-            del _pruned_at[connection.alias]  # there are more
+            _pruned_at.pop(connection.alias, None)  # there are more

@@ -62,7 +62,7 @@ class Faults:
     def lose_commit(self) -> None:
         """COMMIT does not reach the writer, which dies."""
         self.cluster.writer.black_hole()
-        self._in_background(lambda: (time.sleep(0.3), kill_and_promote(self.cluster)))
+        self.in_background(lambda: (time.sleep(0.3), kill_and_promote(self.cluster)))
 
     def lose_answer(self) -> None:
         """The writer commits, and dies before the answer has reached the client."""
@@ -84,16 +84,16 @@ class Faults:
                 time.sleep(0.01)
             act()
 
-        self._in_background(wait)
+        self.in_background(wait)
 
-    def _in_background(self, act: Callable[[], object]) -> None:
+    def in_background(self, act: Callable[[], object]) -> None:
         thread = threading.Thread(target=act)
         self._threads.append(thread)
         thread.start()
 
     def join(self) -> None:
-        for thread in self._threads:
-            thread.join()
+        while self._threads:
+            self._threads.pop().join()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, OperationalError, connections, transaction
 
@@ -156,28 +157,29 @@ def test_a_commit_that_never_arrived_in_the_last_attempt_is_known_to_be_rolled_b
     assert work.hooks == []
 
 
+@pytest.mark.parametrize("claim", ["black_hole", "lose_answers"], ids=["claim lost", "claim's answer lost"])
 @pytest.mark.parametrize("fault", ["lose_commit", "lose_answer"])
 def test_a_second_failover_while_asking_changes_nothing(
-    cluster: LocalCluster, work: Work, faults: Faults, fault: str
+    cluster: LocalCluster, work: Work, faults: Faults, fault: str, claim: str
 ) -> None:
-    """The claim itself is lost, before the server has it or after: asking again tells a claim from a commit."""
+    """Asking again tells a claim of our own from a commit, whichever of the two has found the key taken."""
 
-    def at_commit() -> None:
-        claims = once_after(work.alias, TOKEN, again)
-        getattr(faults, fault)()
-        claims.__enter__()
-        entered.append(claims)
+    def before_claim() -> None:
+        faults.join()
+        getattr(cluster.writer, claim)()
+        faults.in_background(lambda: (time.sleep(0.3), kill_and_promote(cluster)))
 
-    def again() -> None:
-        kill_and_promote(cluster)
-        connections[work.alias].close()
-        raise TransactionResolutionUnknownError("as if this were the moment")
+    turns = iter([lambda: None, before_claim])
 
-    entered: list[Any] = []
-    with once_after(work.alias, TOKEN, at_commit):
-        expected = 2 if fault == "lose_commit" else 1
+    def watch(run: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith(TOKEN):
+            next(turns, lambda: None)()
+        return run(sql, *args)
+
+    expected = 2 if fault == "lose_commit" else 1
+    with once_after(work.alias, TOKEN, getattr(faults, fault)), connections[work.alias].execute_wrapper(watch):
         assert retry_on_failover(work.alias, exactly_once=True)(work)() == expected
-    assert entered[0].__exit__(None, None, None) is False or True
+    assert next(turns, None) is None, "nothing was asked"
     assert rows(cluster) == [1, 2]
     assert work.hooks == [expected]
 
@@ -187,7 +189,7 @@ def test_when_nobody_can_be_asked_it_stays_unknown(cluster: LocalCluster, work: 
 
     def end_of_all() -> None:
         cluster.writer.black_hole()
-        faults._in_background(lambda: [instance.kill() for instance in cluster.instances])
+        faults.in_background(lambda: [instance.kill() for instance in cluster.instances])
 
     connections[work.alias].close()
     with (
@@ -228,6 +230,20 @@ def test_the_table_is_missed_with_a_clear_error(cluster: LocalCluster, work: Wor
     with pytest.raises(ImproperlyConfigured, match="migrate aurora_routing --database w"):
         retry_on_failover(work.alias, exactly_once=True)(work)()
     assert rows(cluster) == []
+
+
+def test_an_asynchronous_function_is_run_again(cluster: LocalCluster, work: Work) -> None:
+    @retry_on_failover(work.alias, exactly_once=True)
+    async def awork() -> int:
+        try:
+            return await sync_to_async(work)()
+        finally:
+            assert await sync_to_async(lambda: connections[work.alias].in_atomic_block)()
+
+    work.acts[1] = lambda: kill_and_promote(cluster)
+    assert async_to_sync(awork)() == 2
+    assert rows(cluster) == [1, 2]
+    assert work.hooks == [2]
 
 
 # -- tokens
