@@ -248,7 +248,7 @@ class _Prepared(in_database):
 
 
 def _prepare(block: Any, database: Any, options: dict[str, Any]) -> str:
-    """What few blocks need: the first for an alias, those for a configuration, those with options. Returns the alias."""
+    """What few blocks need: those for a configuration or with options, the first for an alias. Returns the alias."""
     block._settings = None
     if isinstance(database, Mapping):
         block._settings = configs.completed(database)
