@@ -73,7 +73,7 @@ class Cursor(cursors.Cursor):  # type: ignore[misc,unused-ignore]
         self._waiting = results[1:]
 
     def _taken(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, name) for name in _RESULT])
+        return tuple([getattr(self, name, None) for name in _RESULT])  # 2.2 counts no warnings
 
     def _load(self, result: tuple[Any, ...]) -> None:
         for name, value in zip(_RESULT, result, strict=True):
