@@ -200,6 +200,22 @@ def test_when_nobody_can_be_asked_it_stays_unknown(cluster: LocalCluster, work: 
     assert work.hooks == []
 
 
+def test_what_is_unknown_of_another_database_is_not_asked_here(
+    cluster: LocalCluster, work: Work, aliases: Aliases, faults: Faults
+) -> None:
+    def elsewhere() -> None:
+        faults.in_background(lambda: (time.sleep(0.3), kill_and_promote(cluster)))
+        execute(other, "INSERT INTO t SELECT 50, SLEEP(2)")
+
+    other = aliases.add("other")
+    work.acts[2] = elsewhere
+    with pytest.raises(TransactionResolutionUnknownError, match="'other'"):
+        retry_on_failover(work.alias, exactly_once=True)(work)()
+    assert work.runs == 1
+    assert tokens_left(cluster) == []
+    assert work.is_clean()
+
+
 def test_other_errors_are_not_repeated(cluster: LocalCluster, work: Work) -> None:
     @retry_on_failover(work.alias, exactly_once=True)
     def twice() -> None:
