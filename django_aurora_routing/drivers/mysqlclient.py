@@ -7,11 +7,11 @@ import math
 import select
 import socket
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import MySQLdb
-from MySQLdb import connections, cursors
+from MySQLdb import _mysql, connections, cursors
 from MySQLdb.constants import CLIENT
 
 from ..core.endpoints import Address
@@ -28,6 +28,14 @@ FOUND_ROWS = int(CLIENT.FOUND_ROWS)
 
 class NeverSentError(MySQLdb.OperationalError):  # type: ignore[misc,unused-ignore]
     """The connection was found dead before the statement was sent."""
+
+
+_send = _mysql.connection.query
+
+
+def _nothing_seen(timeout: int) -> Sequence[object]:
+    """What poll() says where there is no socket to look at."""
+    return ()
 
 
 _RESULT = ("_result", "description", "description_flags", "warning_count", "rowcount", "lastrowid")
@@ -101,6 +109,7 @@ class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
 
     default_cursor = Cursor
     is_waiting = False
+    _poll: Callable[[int], Sequence[object]] = staticmethod(_nothing_seen)
     spare: socket.socket | None = None
     """A duplicate of the session's own. The session's methods may not be called while a statement is running."""
 
@@ -120,14 +129,16 @@ class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
 
     def is_hung_up(self) -> bool:
         """True when the server has already ended the connection. One poll() without waiting, 0.3 us."""
-        return self.spare is not None and bool(self._poll(0))
+        return bool(self._poll(0))
 
-    def query(self, query: bytes | str) -> None:
-        if self.is_hung_up():
+    def query(self, query: bytes | bytearray | str) -> None:
+        if self._poll(0):
             raise NeverSentError(2006, "Server has gone away")
+        if isinstance(query, bytearray):
+            query = bytes(query)  # as the driver's own, which is passed over here: this is called for every statement
         self.is_waiting = True
         try:
-            super().query(query)
+            _send(self, query)
         except MySQLdb.Error:
             self.is_waiting = False
             raise
@@ -160,6 +171,7 @@ class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
     def let_go(self) -> None:
         """Close the duplicate."""
         kept, self.spare = self.spare, None
+        self._poll = _nothing_seen
         if kept is not None:
             kept.close()
 

@@ -71,6 +71,11 @@ def test_without_mysqlclient_its_engine_says_how_to_get_it_and_the_other_works(e
 
 
 @needs_mysqlclient
+def test_the_engine_over_mysqlclient_does_without_the_connector() -> None:
+    assert loaded(MYSQLCLIENT, hidden=("mysql",)) == "MySQLdb"
+
+
+@needs_mysqlclient
 def test_both_engines_follow_one_clusters_failover(cluster: LocalCluster, aliases: Aliases, table: str) -> None:
     one, other = aliases.add("c", ENGINE=CONNECTOR), aliases.add("m", ENGINE=MYSQLCLIENT)
     insert(one, 1)
