@@ -25,7 +25,7 @@ from . import tokens
 logger = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
-_with_token: Any = Local(thread_critical=True)  # the aliases that an exactly_once run is open on, in this thread
+_promised: Any = Local(thread_critical=True)  # the aliases that an exactly_once run is open on, in this thread
 
 
 @overload
@@ -86,6 +86,8 @@ def _run(call: Callable[[], Any], alias: str, attempts: int, exactly_once: bool)
     connection = connections[alias]
     if connection.in_atomic_block or not connection.get_autocommit():
         return _joined(call, connection, exactly_once)
+    if exactly_once:
+        call = _promising(alias, call)
     # SQLite has no server that could die between COMMIT and its answer.
     wants_token = exactly_once and connection.vendor != "sqlite"
     for attempt in range(1, attempts + 1):
@@ -114,13 +116,27 @@ def _run(call: Callable[[], Any], alias: str, attempts: int, exactly_once: bool)
 def _joined(call: Callable[[], Any], connection: Any, exactly_once: bool) -> Any:
     """Run it once, in the transaction that is open. Only whoever began that could run all of it again."""
     is_test = connection.in_atomic_block and connection.atomic_blocks[-1]._from_testcase
-    if exactly_once and not is_test and connection.alias not in getattr(_with_token, "aliases", ()):
+    if exactly_once and not is_test and connection.alias not in getattr(_promised, "aliases", ()):
         raise RuntimeError(
             f"retry_on_failover(exactly_once=True) was called inside a transaction on {connection.alias!r} that it "
             "has not begun (atomic(), ATOMIC_REQUESTS, autocommit off), so it can promise nothing."
         )
     with transaction.atomic(connection.alias):
-        return call()
+        return _promising(connection.alias, call)() if exactly_once else call()
+
+
+def _promising(alias: str, call: Callable[[], Any]) -> Callable[[], Any]:
+    """`call`, in which other exactly_once functions on the alias are a part of this one."""
+
+    def promising() -> Any:
+        before = getattr(_promised, "aliases", ())
+        _promised.aliases = (*before, alias)
+        try:
+            return call()
+        finally:
+            _promised.aliases = before
+
+    return promising
 
 
 class _Run:
@@ -138,13 +154,9 @@ class _Run:
         connection = self.connection
         with transaction.atomic(connection.alias):
             transaction.on_commit(self._note_commit, using=connection.alias)  # the first hook: known before any other
-            if self.token is None:
-                self.result = call()
-            else:
-                with _token_on(connection.alias):
-                    self.result = call()
-                if not connection.needs_rollback:
-                    tokens.write(connection, self.token)
+            self.result = call()
+            if self.token is not None and not connection.needs_rollback:
+                tokens.write(connection, self.token)
             self._hooks = list(connection.run_on_commit)
             self._is_done = True
         return self.result
@@ -169,16 +181,3 @@ class _Run:
             self.connection.run_on_commit = self._hooks
             self.connection.run_and_clear_commit_hooks()
         return is_there
-
-
-class _token_on:
-    """While an exactly_once run is open on an alias, others on it are part of the first."""
-
-    def __init__(self, alias: str) -> None:
-        self.alias = alias
-
-    def __enter__(self) -> None:
-        _with_token.aliases = (*getattr(_with_token, "aliases", ()), self.alias)
-
-    def __exit__(self, *exc_info: object) -> None:
-        _with_token.aliases = _with_token.aliases[:-1]

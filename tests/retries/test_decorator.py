@@ -136,11 +136,37 @@ def test_exactly_once_is_refused_where_it_could_not_be_kept() -> None:
     assert once() == 1
 
 
+def test_one_exactly_once_function_may_call_another() -> None:
+    inner = retry_on_failover(exactly_once=True)(Lost(times=1))
+    assert retry_on_failover(exactly_once=True)(lambda: inner())() == 2
+    assert names() == ["default", "run 2"]
+    with pytest.raises(RuntimeError):
+        retry_on_failover(lambda: inner())()
+
+
+def test_an_asynchronous_one_too() -> None:
+    @retry_on_failover(exactly_once=True)
+    async def inner() -> None:
+        await Author.objects.acreate(name="inner")
+
+    @retry_on_failover(exactly_once=True)
+    async def outer(error: Exception | None = None) -> None:
+        await inner()
+        if error is not None:
+            raise error
+
+    asyncio.run(outer())
+    with pytest.raises(ValueError, match="outer"):
+        asyncio.run(outer(ValueError("outer")))
+    assert names() == ["default", "inner"]
+
+
 def test_a_test_case_is_nobodys_transaction() -> None:
     class Cases(TestCase):
         def test(self) -> None:
+            once = retry_on_failover(exactly_once=True)
             with self.captureOnCommitCallbacks() as hooks:
-                retry_on_failover(exactly_once=True)(Lost(times=0))()
+                once(lambda: once(Lost(times=0))())()
             assert hooks == []
             assert names() == ["default", "run 1"]
 

@@ -211,6 +211,7 @@ def test_what_is_unknown_of_another_database_is_not_asked_here(
     work.acts[2] = elsewhere
     with pytest.raises(TransactionResolutionUnknownError, match="'other'"):
         retry_on_failover(work.alias, exactly_once=True)(work)()
+    faults.join()
     assert work.runs == 1
     assert tokens_left(cluster) == []
     assert work.is_clean()
