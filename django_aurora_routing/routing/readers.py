@@ -70,10 +70,11 @@ def fit_readers(cluster: Cluster, max_lag: float | None) -> tuple[str, ...]:
         readers = tuple(alias for alias in readers if not is_aside(alias))
     if max_lag is None or not readers:
         return readers
-    now = time.monotonic()
-    if not all(fresh_enough(lags_of(alias), max_lag / 2, now) for alias in readers):
+    known = {alias: lags_of(alias) for alias in readers}
+    now = time.monotonic()  # after they were told, which may take a while: the first time it imports a backend
+    if not all(fresh_enough(lags, max_lag / 2, now) for lags in known.values()):
         request_newer(cluster)  # in time, and not all the time
-    return tuple(alias for alias in readers if fresh_enough(lags_of(alias), max_lag, now))
+    return tuple(alias for alias, lags in known.items() if fresh_enough(lags, max_lag, now))
 
 
 def one_of(cluster: Cluster, readers: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from django_aurora_routing.core.staleness import is_caught_up
 from django_aurora_routing.lab import LocalCluster
-from django_aurora_routing.routing import lag
+from django_aurora_routing.routing import lag, readers
 from django_aurora_routing.routing.clusters import Cluster, clusters
 from django_aurora_routing.routing.scopes import scope
 from tests.backends.conftest import Aliases
@@ -174,6 +174,23 @@ def test_a_source_can_be_anybody() -> None:
         assert source.asked == ["default", "external"]
     finally:
         lag._sources.remove(source)
+
+
+def test_a_source_that_takes_its_time_makes_no_reader_look_nearer() -> None:
+    class Slow:
+        def lags(self, alias: str) -> tuple[lag.Lag, ...]:
+            time.sleep(0.15)  # as the first question does, which imports a backend
+            return (lag.Lag(alias, 0.2, time.monotonic()),)
+
+        def request_newer(self, alias: str) -> None:
+            pass
+
+    source = Slow()
+    lag.add_source(source, first=True)
+    try:
+        assert readers.fit_readers(Cluster("other", "default", ("external",)), 0.1) == ()
+    finally:
+        lag.remove_source(source)
 
 
 @pytest.fixture
