@@ -19,6 +19,9 @@ from .routing.models import label_of
 class DynamicDbRouter:
     """Sends queries where the `in_database` blocks in force say, and has no opinion outside them."""
 
+    follows_blocks = True
+    """What `in_database` looks for, as it would do nothing without."""
+
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
         # Asked for the first time. From now on Django finds the function that answers in the instance, see chain.
         answer = chain.in_blocks

@@ -286,6 +286,10 @@ def test_w021_for_apps_and_models_that_are_not_there() -> None:
     assert (check_id, "'shpo'" in message, hint) == ("W021", True, "Did you mean 'shop'?")
     assert "Did you mean 'shop.Order'?" in only({"APP_LABELS": {"shop.Oder": "default"}})[2]
     assert ids({"APP_LABELS": {"shop.order": "default", "shop.Product": "default"}}) == []
+    check_id, message, hint = only({"ALWAYS_WRITER": ["sessions", "django_cache", "shop.Oder"]})
+    assert (check_id, hint) == ("W021", "Did you mean 'shop.Order'?")
+    assert "AURORA_ROUTING['ALWAYS_WRITER']" in message
+    assert ids({"ALWAYS_WRITER": ["shop.Order"]}) == []
 
 
 def test_i010_for_writes_that_the_next_request_may_miss() -> None:

@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.db import connections, router
 from django.db.models import ForeignKey
 
-from ..conf import did_you_mean, listed, routing_settings
+from ..conf import NAME, RoutingSettings, did_you_mean, listed, routing_settings
 from ..routers import AppLabelRouter, DynamicDbRouter, ReadWriteRouter, places_of
 from ..routing.app_labels import Place, is_same_place
 from ..routing.clusters import Clusters
@@ -125,17 +125,20 @@ def check_contrib_apps(known: Clusters) -> Messages:
 
 
 def check_labels_exist(known: Clusters) -> Messages:
-    """W021: an AppLabelRouter names an app or model that is not there."""
+    """W021: an AppLabelRouter or ALWAYS_WRITER names an app or model that is not there."""
     models = {model._meta.label_lower: model._meta.label for model in apps.get_models()}
-    for one in routers_of(AppLabelRouter):
-        for label in places_of(one).by_label:
-            if label not in apps.app_configs and label not in models:
-                nearest = did_you_mean(label, [*apps.app_configs, *models.values()])
-                yield Warning(
-                    f"{name_of(one)}: there is no app or model {label!r}.",
-                    hint=nearest.strip() or "Labels are those of apps, as 'auth', or of models, as 'auth.User'.",
-                    id="aurora_routing.W021",
-                )
+    named = [(name_of(one), label) for one in routers_of(AppLabelRouter) for label in places_of(one).by_label]
+    # The defaults are apps that a project may do without.
+    always = set(routing_settings().always_writer) - set(RoutingSettings().always_writer)
+    named += [(f"{NAME}['ALWAYS_WRITER']", label) for label in sorted(always)]
+    for where, label in named:
+        if label not in apps.app_configs and label.lower() not in models:
+            nearest = did_you_mean(label, [*apps.app_configs, *models.values()])
+            yield Warning(
+                f"{where}: there is no app or model {label!r}.",
+                hint=nearest.strip() or "Labels are those of apps, as 'auth', or of models, as 'auth.User'.",
+                id="aurora_routing.W021",
+            )
 
 
 def _where(place: Place | None) -> str:

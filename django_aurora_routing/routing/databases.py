@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
-from django.db import connections, transaction
+from django.db import connections, router, transaction
 
 from ..conf import did_you_mean, listed, on_settings_changed
 from . import configs, dynamic
@@ -56,8 +56,8 @@ class in_database(Block):
     recursively, and by many threads and tasks at once. Needs `django_aurora_routing.routers.DynamicDbRouter`
     in DATABASE_ROUTERS.
 
-    Raises ImproperlyConfigured for an alias that does not exist or a configuration without ENGINE, ValueError
-    for anything else.
+    Raises ImproperlyConfigured for an alias that does not exist, a configuration without ENGINE, or without that
+    router; ValueError for anything else.
     """
 
     __slots__ = ("_atomic", "_includes", "_options", "_reads", "_settings", "_writes", "database", "unique_db_id")
@@ -250,6 +250,10 @@ class _Prepared(in_database):
 def _prepare(block: Any, database: Any, options: dict[str, Any]) -> str:
     """What few blocks need: those for a configuration or with options, the first for an alias. Returns the alias."""
     block._settings = None
+    if not any(getattr(one, "follows_blocks", False) for one in router.routers):
+        raise ImproperlyConfigured(
+            "in_database() needs 'django_aurora_routing.routers.DynamicDbRouter' first in DATABASE_ROUTERS."
+        )
     if isinstance(database, Mapping):
         block._settings = configs.completed(database)
         block.database = block.unique_db_id = configs.alias_of(block._settings)
@@ -288,7 +292,7 @@ in_database.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         ),
     ]
 )
-on_settings_changed(_static.clear, "DATABASES")
+on_settings_changed(_static.clear, "DATABASES", "DATABASE_ROUTERS")
 
 
 def _unknown(alias: str) -> str:

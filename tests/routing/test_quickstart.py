@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.test import override_settings
 
 from django_aurora_routing.routing import in_database
 
@@ -134,3 +136,8 @@ def test_an_error_in_the_block_ends_it() -> None:
 def test_anything_else_is_a_value_error(database: Any) -> None:
     with pytest.raises(ValueError, match="alias of a database or a configuration"):
         in_database(database)
+
+
+def test_without_the_router_a_block_is_refused_instead_of_doing_nothing() -> None:
+    with override_settings(DATABASE_ROUTERS=[]), pytest.raises(ImproperlyConfigured, match="first in DATABASE_ROUTERS"):
+        in_database("external")
