@@ -21,7 +21,7 @@ from django.db.models import Model
 from ..conf import routing_settings
 from . import dynamic, readers
 from .clusters import SETTING, Cluster, clusters
-from .context import Frame, current, decisions, owners
+from .context import current, decisions, owners
 from .errors import DatabaseNotActive, NoReaderAvailable
 from .models import label_of
 from .scopes import Scope, opened
@@ -242,6 +242,3 @@ def beside_the_block(model: type[Model], instance: Model, hints: dict[str, Any],
     if dynamic.is_dynamic(origin) and not dynamic.is_active(origin):
         raise DatabaseNotActive(origin)
     return None
-
-
-__all__ = ["Frame", "Pick", "ReadsFrom", "Route", "here", "read_from", "remembered", "write_to"]
