@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.core.checks import Error, Info, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
-from django.utils.module_loading import import_string
 
-from ..conf import did_you_mean, listed, routing_settings
+from ..conf import listed, routing_settings
 from ..routers import ReadWriteRouter
 from ..routing.clusters import Clusters
 from ..routing.places import is_same_database
+from ..routing.stores import store_of_settings
 from .project import Messages, guarded, is_ours, position_of, readers_of, routers_of
 
 MIDDLEWARE = "django_aurora_routing.middleware.ReadYourWritesMiddleware"
@@ -22,7 +23,6 @@ THAT_QUERY = (
     "django.contrib.redirects.middleware.RedirectFallbackMiddleware",
     "django.contrib.flatpages.middleware.FlatpageFallbackMiddleware",
 )
-PIN_STORES = ("cookie", "session", "cache", "header")
 OF_ONE_PROCESS = ("django.core.cache.backends.locmem.LocMemCache", "django.core.cache.backends.dummy.DummyCache")
 
 
@@ -40,18 +40,11 @@ def check_session_comes_first(known: Clusters) -> Messages:
 
 
 def check_pin_store(known: Clusters) -> Messages:
-    """E015: PIN_STORE is nothing that can be found."""
-    store = routing_settings().pin_store
-    if store in PIN_STORES:
-        return
+    """E015: PIN_STORE is no store, as the middleware would find when the server starts."""
     try:
-        import_string(store)
-    except ImportError as error:
-        yield Error(
-            f"AURORA_ROUTING['PIN_STORE'] is {store!r}: {error}.",
-            hint=f"It can be {listed(PIN_STORES)} or the dotted path of a class.{did_you_mean(store, PIN_STORES)}",
-            id="aurora_routing.E015",
-        )
+        store_of_settings()
+    except ImproperlyConfigured as error:
+        yield Error(str(error), id="aurora_routing.E015")
 
 
 def check_readers_can_wait(known: Clusters) -> Messages:
