@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -16,6 +16,19 @@ class Owner:
     def __init__(self, turn: Callable[[], float | None]) -> None:
         self.turn = turn
         self.thread = BackgroundThread("aurora-test", self, lambda owner: owner.turn())
+        _threads.append(self.thread)
+
+
+_threads: list[BackgroundThread[Owner]] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_of_another_test() -> Iterator[None]:
+    """A thread ends a moment after its last turn, and a test that fails may leave one: the next is not to count it."""
+    yield
+    while _threads:
+        _threads.pop().stop(5)
+    assert named() == []
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
