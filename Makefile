@@ -8,10 +8,11 @@ SHELL := /bin/bash
 VENV ?= .venv
 STAMPS := $(VENV)/stamps
 RUN := $(VENV)/bin/python
+DISCOVER := $(addprefix --discover ,$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.*/bin/python))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test lint format bench run-benchmarks conformance run-conformance conformance-routing docs clean servers browser
+.PHONY: help demo test lint format bench run-benchmarks conformance conformance-routing docs clean servers browser
 
 help:
 	@echo 'make demo    a cluster of real servers, the shop on it, and the kill of its writer under load'
@@ -19,7 +20,7 @@ help:
 	@echo 'make lint    ruff and mypy'
 	@echo 'make format  let ruff mend what it can'
 	@echo 'make bench   what we cost, next to others, on one cluster in one run'
-	@echo 'make conformance  Django'"'"'s own tests, on our engine and on Django'"'"'s own with mysqlclient'
+	@echo 'make conformance  Django'"'"'s own tests, on our engines and on its own, oldest and newest (ARGS=--all)'
 	@echo 'make conformance-routing  Django'"'"'s own tests on SQLite, with our routers and without'
 	@echo 'make docs    the documentation, in docs/_build/html'
 	@echo 'make clean   remove what these targets made'
@@ -46,14 +47,10 @@ bench:
 run-benchmarks: $(STAMPS)/peers servers
 	@$(RUN) -m benchmarks $(ARGS)
 
-# There too. Without mysqlclient, which must be built, each test of Django's has to pass; with it, as it does there.
-conformance:
-	@$(MAKE) --no-print-directory VENV=$(VENV)-peers run-conformance
-
-run-conformance: $(STAMPS)/base servers
-	@$(RUN) -m pip install --quiet 'mysqlclient>=2.2' >/dev/null 2>&1 || \
-		echo '[setup] mysqlclient cannot be built here (Debian: apt-get install libmariadb-dev pkg-config gcc python3-dev)'
-	@$(RUN) scripts/conformance.py $(ARGS)
+# With the oldest and the newest Django that is supported, on the Pythons that PATH or pyenv have for them. Without
+# mysqlclient, which must be built (Debian: libmariadb-dev pkg-config gcc), each test of Django's has to pass.
+conformance: $(STAMPS)/tox servers
+	@$(RUN) -m tox run --skip-missing-interpreters=false $(DISCOVER) -e conformance-oldest,conformance-newest -- $(ARGS)
 
 conformance-routing: $(STAMPS)/base
 	@$(RUN) scripts/conformance.py --routing $(ARGS)

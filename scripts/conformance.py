@@ -1,14 +1,14 @@
-"""Run Django's own test suites on our engine and on Django's MySQL backend, and say where the two differ.
+"""Run Django's own test suites on our engines and on Django's MySQL backend, and say where they differ.
 
     python scripts/conformance.py                  the labels of LABELS
     python scripts/conformance.py queries ordering others
     python scripts/conformance.py --all            every label that has to do with a database
-    python scripts/conformance.py --engine mysql   our engine over mysqlclient, instead of that over the connector
+    python scripts/conformance.py --engine mysql   only our engine over mysqlclient, not that over the connector
 
 Tests are those of the installed Django's source distribution, which pip downloads once. Each label runs in a process
-of its own on one MariaDB server from the lab. Ours over the connector runs as on a machine without mysqlclient;
-Django's own needs it, and is left out where it is not installed. Ends with 1 if a test that does not pass on ours has
-another outcome there, and nothing in EXPLAINED says why.
+of its own on one MariaDB server from the lab. Ours over the connector runs as on a machine without mysqlclient; ours
+over mysqlclient and Django's own need it, and are left out where it is not installed. Ends with 1 if a test that does
+not pass on ours has another outcome there, and nothing in EXPLAINED says why.
 """
 
 from __future__ import annotations
@@ -128,10 +128,11 @@ WITHOUT_MYSQLCLIENT = 'import sys\nsys.modules["MySQLdb"] = None\n'
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the comparison, by the text of its settings file."""
+    """One side of the comparison, by the text of its settings file. The others are compared with the reference."""
 
     name: str
     settings: str
+    is_reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,25 +156,29 @@ def main() -> int:
         labels = [label for label in arguments.labels or ordinary if (tests / label.split(".")[0]).is_dir()]
         if arguments.routing:
             print(f"Django {django.__version__}, SQLite, Python {sys.version.split()[0]}")
-            sides = [Side("ours", ROUTING_SETTINGS), Side("plain", PLAIN_SETTINGS)]
+            sides = [Side("ours", ROUTING_SETTINGS), Side("plain", PLAIN_SETTINGS, is_reference=True)]
             return _compare(labels, sides, tests, Path(scratch), arguments.logs)
-        print(f"Django {django.__version__}, {_driver(arguments)}, Python {sys.version.split()[0]}")
+        print(f"Django {django.__version__}, {', '.join(_drivers(arguments))}, Python {sys.version.split()[0]}")
         with LocalServer(databases=("default", "other")) as server:
             _load_time_zones(server, tests)
             return _compare(labels, _engines(arguments, server), tests, Path(scratch), arguments.logs)
 
 
 def _engines(arguments: argparse.Namespace, server: LocalServer) -> list[Side]:
-    options = {"use_pure": True} if arguments.pure else {}
-    prelude = WITHOUT_MYSQLCLIENT if arguments.engine == "mysql_connector" else ""
-    ours = (f"django_aurora_routing.backends.{arguments.engine}", options, prelude)
-    engines = [Side("ours", _settings_on(server, *ours))]
-    if find_spec("MySQLdb") is None:
+    """Ours that were asked for and can run, and Django's own at the end."""
+    ours = {
+        "mysql_connector": ({"use_pure": True} if arguments.pure else {}, WITHOUT_MYSQLCLIENT),
+        "mysql": ({}, ""),
+    }
+    has_mysqlclient = find_spec("MySQLdb") is not None
+    wanted = [arguments.engine] if arguments.engine else [name for name in ours if has_mysqlclient or name != "mysql"]
+    sides = [Side(name, _settings_on(server, f"django_aurora_routing.backends.{name}", *ours[name])) for name in wanted]
+    if not has_mysqlclient:
         print("mysqlclient is not installed: nothing to compare with, so each test must pass.")
     elif not arguments.only_ours:
         theirs = ("django.db.backends.mysql", {"charset": "utf8mb4"})
-        engines.append(Side("mysqlclient", _settings_on(server, *theirs)))
-    return engines
+        sides.append(Side("django", _settings_on(server, *theirs), is_reference=True))
+    return sides
 
 
 def _arguments() -> argparse.Namespace:
@@ -181,7 +186,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("labels", nargs="*")
     parser.add_argument("--all", action="store_true", help="also the labels that issue no new kind of statement")
     parser.add_argument("--routing", action="store_true", help="our routers instead of our engine, on SQLite")
-    parser.add_argument("--engine", choices=("mysql_connector", "mysql"), default="mysql_connector")
+    parser.add_argument("--engine", choices=("mysql_connector", "mysql"), help="one of ours; both, if not given")
     parser.add_argument("--pure", action="store_true", help="the connector's Python implementation, extension or not")
     parser.add_argument("--only-ours", action="store_true", help="do not run Django's backend next to it")
     parser.add_argument("--sources", help="where Django's source is, or will be put; in the environment if not given")
@@ -189,11 +194,12 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _driver(arguments: argparse.Namespace) -> str:
-    if arguments.engine == "mysql":
-        return f"mysqlclient {metadata.version('mysqlclient')}"
-    extension = mysql.connector.HAVE_CEXT and not arguments.pure
-    return f"connector {mysql.connector.__version__} ({'C extension' if extension else 'pure Python'})"
+def _drivers(arguments: argparse.Namespace) -> Iterator[str]:
+    if arguments.engine != "mysql":
+        extension = mysql.connector.HAVE_CEXT and not arguments.pure
+        yield f"connector {mysql.connector.__version__} ({'C extension' if extension else 'pure Python'})"
+    if find_spec("MySQLdb") is not None:
+        yield f"mysqlclient {metadata.version('mysqlclient')}"
 
 
 def _django_tests(sources: Path) -> Path:
@@ -273,20 +279,19 @@ def _settings_on(server: LocalServer, engine: str, options: Mapping[str, object]
 def _compare(labels: Sequence[str], sides: Sequence[Side], tests: Path, scratch: Path, logs: Path | None) -> int:
     for side in sides:
         (scratch / f"conformance_{side.name}.py").write_text(side.settings)
-    columns = "".join(f" | {side.name:>12}: {'ran':>5} {'fail':>5} {'error':>5} {'skip':>5} {'s':>5}" for side in sides)
+    columns = "".join(f" | {side.name:>15}: {'ran':>5} {'fail':>5} {'error':>5} {'skip':>5} {'s':>5}" for side in sides)
     print(f"{'':24}{columns}", flush=True)
     unexplained = 0
     for label in labels:
-        outcomes = []
+        outcomes = {}
         for side in sides:
-            outcome = _run(label, side, tests, scratch)
-            outcomes.append(outcome)
+            outcome = outcomes[side] = _run(label, side, tests, scratch)
             if logs is not None:
                 logs.mkdir(parents=True, exist_ok=True)
                 (logs / f"{label}-{side.name}.log").write_text(outcome.log)
         cells = "".join(
-            f" | {'':12}  {o.ran:5} {o.count('failure'):5} {o.count('error'):5} {o.count('skipped'):5} {o.seconds:5.0f}"
-            for o in outcomes
+            f" | {'':15}  {o.ran:5} {o.count('failure'):5} {o.count('error'):5} {o.count('skipped'):5} {o.seconds:5.0f}"
+            for o in outcomes.values()
         )
         print(f"{label:24}{cells}", flush=True)
         unexplained += _report(label, outcomes)
@@ -319,23 +324,27 @@ def _run(label: str, side: Side, tests: Path, scratch: Path) -> Outcome:
     return Outcome(record["ran"], seconds, record["outcomes"], done.stdout)
 
 
-def _report(label: str, outcomes: Sequence[Outcome]) -> int:
+def _report(label: str, outcomes: Mapping[Side, Outcome]) -> int:
     """Print the tests that came out differently; return how many of them nobody has explained."""
-    ours = outcomes[0].unusual
-    if len(outcomes) > 1:
-        theirs = outcomes[1].unusual
-    else:
-        theirs = {name: outcome for name, outcome in ours.items() if outcome == "skipped"}
+    reference = next((outcome.unusual for side, outcome in outcomes.items() if side.is_reference), None)
+    explained = {**EXPLAINED, **EXPLAINED_ROUTING, **(EXPLAINED_ALONE if reference is None else {})}
     unexplained = 0
-    for name in sorted(ours.keys() | theirs.keys()):
-        mine, other = ours.get(name, "passed"), theirs.get(name, "passed")
-        if mine == other:
+    for side, outcome in outcomes.items():
+        if side.is_reference:
             continue
-        reason = {**EXPLAINED, **EXPLAINED_ROUTING, **(EXPLAINED_ALONE if len(outcomes) == 1 else {})}.get(name)
-        unexplained += reason is None and mine != "passed"
-        print(f"    {name}: {mine}, not {other}" + (f" ({reason})" if reason else ""), flush=True)
-    if label in ours:
-        print("        " + "\n        ".join(outcomes[0].log.strip().splitlines()[-15:]))
+        ours = outcome.unusual
+        theirs = reference
+        if theirs is None:  # nothing to compare with: only what was skipped need not pass
+            theirs = {name: how for name, how in ours.items() if how == "skipped"}
+        for name in sorted(ours.keys() | theirs.keys()):
+            mine, other = ours.get(name, "passed"), theirs.get(name, "passed")
+            if mine == other:
+                continue
+            reason = explained.get(name)
+            unexplained += reason is None and mine != "passed"
+            print(f"    {side.name}: {name}: {mine}, not {other}" + (f" ({reason})" if reason else ""), flush=True)
+        if label in ours:
+            print("        " + "\n        ".join(outcome.log.strip().splitlines()[-15:]))
     return unexplained
 
 
