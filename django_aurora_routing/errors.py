@@ -34,3 +34,10 @@ class TransactionResolutionUnknownError(FailoverError):
 
     Look before you repeat it.
     """
+
+
+class LoginError(OperationalError):
+    """There were no credentials to log in with, or fresh ones were refused. The message says why, and with which.
+
+    As with the driver's own error, `args` begin with the server's error number when a server has refused them.
+    """

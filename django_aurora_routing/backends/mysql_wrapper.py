@@ -6,6 +6,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from ..cluster.credentials import CREDENTIALS
+from ..cluster.logins import credentials_of
 from ..core.options import nearest
 from ..core.secret import hidden
 from .wrapper import ClusterWrapperMixin
@@ -24,6 +26,8 @@ class MySQLWrapperMixin(ClusterWrapperMixin):
         self.isolation_level = self._checked_isolation_level(options.pop("isolation_level", "read committed"))
         options.pop("autocommit", None)  # Django's own setting AUTOCOMMIT decides
         params = dict(defaults)
+        if (login := self._options.login) is not None:
+            params[CREDENTIALS] = credentials_of(login)
         for setting, name in (("USER", "user"), ("NAME", "database"), ("PASSWORD", "password")):
             if settings_dict[setting]:
                 params[name] = hidden(name, settings_dict[setting])

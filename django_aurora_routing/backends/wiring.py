@@ -10,10 +10,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..cluster.cluster import Cluster, ClusterSettings
 from ..cluster.connector import Search
+from ..cluster.credentials import CREDENTIALS
 from ..cluster.link import Link, Links
 from ..cluster.registry import cluster_of, known_cluster
 from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint
 from ..core.options import Options, ParsedOptions, Problem, parse_options
+from ..core.secret import SECRET_NAMES
 from ..drivers.base import Driver
 
 DJANGO_OPTION_NAMES = frozenset({"isolation_level"})
@@ -54,6 +56,8 @@ def parse_settings(
         misplaced=misplaced,
         host=host,
         port=int(port),
+        user=str(settings_dict.get("USER") or ""),
+        password=str(settings_dict.get("PASSWORD") or ""),
     )
 
 
@@ -104,11 +108,17 @@ def search_for(
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
     plain["read_timeout"] = _MONITOR_READ_TIMEOUT
     links = Links(
-        Link(driver, {**plain, **options.topology_monitor_params}),
-        Link(driver, {**plain, **options.host_monitor_params}),
+        Link(driver, _with_monitors_own(plain, options.topology_monitor_params)),
+        Link(driver, _with_monitors_own(plain, options.host_monitor_params)),
         options.connect_timeout,
     )
     key = cluster_key_of(settings_dict, options)
     # One a driver: its monitors end and close connections of each other's and of the applications'.
     cluster = cluster_of((key, driver), lambda: Cluster(key, cluster_settings_of(settings_dict, options), links))
     return Search(cluster, links, options)
+
+
+def _with_monitors_own(params: Mapping[str, Any], own: Mapping[str, object]) -> dict[str, Any]:
+    """Credentials of the alias's are for its own user: a monitor that is given another logs in by that one's."""
+    has_own = "user" in own or not SECRET_NAMES.isdisjoint(own)
+    return {**{name: value for name, value in params.items() if not has_own or name != CREDENTIALS}, **own}

@@ -14,6 +14,7 @@ from django.utils.functional import cached_property
 from ..cluster.activity import Activity
 from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
+from ..cluster.credentials import log_in
 from ..cluster.topology_monitor import MissingPattern
 from ..core.failover import Place, place_of
 from ..core.failures import ErrorFacts, Failure, classify_mysql
@@ -77,7 +78,10 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
 
     def split_options(self, settings_dict: Mapping[str, Any]) -> dict[str, Any]:
         """Check OPTIONS, keep ours, and return the driver's. Parsed anew only when the settings have changed."""
-        given = (dict(settings_dict["OPTIONS"]), settings_dict["HOST"], settings_dict["PORT"])
+        given = (
+            dict(settings_dict["OPTIONS"]),
+            *(settings_dict[name] for name in ("HOST", "PORT", "USER", "PASSWORD")),
+        )
         if self._parsed is None or self._parsed[0] != given:
             parsed = checked_options(self.alias, settings_dict, self.driver_option_names, self.driver_misplaced_options)
             self._parsed = (given, parsed)
@@ -134,7 +138,7 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
 
     def open_directly(self, conn_params: Mapping[str, Any], timeout: float) -> Connection:
         """Connect to HOST and nothing else."""
-        return self.driver.connect(seed_of(self.settings_dict), conn_params, timeout)
+        return log_in(self.driver, seed_of(self.settings_dict), conn_params, timeout)
 
     def is_hung_up(self) -> bool:
         """Whether the server has already ended this connection, as far as the client's socket knows."""
@@ -148,7 +152,7 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
         if isinstance(error, MissingPattern):
             return ImproperlyConfigured(f"DATABASES[{self.alias!r}]: {error}")
         if error is not None:
-            if self.driver.facts(error) is not None:
+            if isinstance(error, Error) or self.driver.facts(error) is not None:
                 return error
             other = OperationalError(refused.reason)
             other.__cause__ = error

@@ -18,6 +18,7 @@ from ..core.options import FailoverMode, Options
 from ..core.topology import Role
 from ..drivers.base import Connection, Driver
 from .cluster import Cluster
+from .credentials import log_in
 from .link import Links
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Search:
         assert cluster.dialect is not None
         if not cluster.dialect.is_cluster:
             seed = cluster.settings.seed
-            connection = self.driver.connect(seed, params, options.connect_timeout)
+            connection = log_in(self.driver, seed, params, options.connect_timeout)
             return Opened(connection, seed, cluster.generation)
         limit = options.failover_timeout if options.uses_failover else options.connect_timeout
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
@@ -118,7 +119,7 @@ class Search:
         generation = self.cluster.generation
         connection: Connection | None = None
         try:
-            connection = self.driver.connect(address, params, timeout)
+            connection = log_in(self.driver, address, params, timeout)
             reason = self._wrong_role(connection, step, is_confirmed, timeout)
         except BaseException as exc:
             if connection is not None:

@@ -9,6 +9,8 @@ from typing import Any
 from ..core.endpoints import Address
 from ..core.failures import Failure, classify_mysql
 from ..drivers.base import Connection, Driver
+from ..errors import LoginError
+from .credentials import log_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Link:
         params = dict(self.params)
         for name in ("connect_timeout", "connection_timeout"):
             timeout = min(timeout, float(params.pop(name, timeout)))
-        return self.driver.connect(address, params, timeout)
+        return log_in(self.driver, address, params, timeout)
 
     def ask(self, connection: Connection, sql: str) -> Sequence[Sequence[Any]]:
         return self.driver.ask(connection, sql)
@@ -38,6 +40,8 @@ class Link:
         """What an error of the driver or the network means for a monitor; None for a bug of ours."""
         if isinstance(error, OSError):
             return Failure.UNREACHABLE
+        if isinstance(error, LoginError):
+            return Failure.REFUSED
         facts = self.driver.facts(error)
         return None if facts is None else classify_mysql(facts, connecting=True)
 

@@ -58,6 +58,7 @@ _LOST = frozenset(
 _UNREACHABLE = frozenset({2001, 2002, 2003, 2004, 2005, 2012, 2013, 2055, 1042, 1053, 1077, 1079, 1152, 1158, 1159})
 _BUSY = frozenset({1040, 1203, 1226, 1129})
 _REFUSED_LOGIN = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1698, 1862, 2049, 2059, 2061, 3118, 3159})
+_ACCESS_DENIED = frozenset({1045, 1698})
 _READ_ONLY = frozenset(
     {
         1290,  # ER_OPTION_PREVENTS_STATEMENT: --read-only, --super-read-only (and unrelated options: see below)
@@ -95,3 +96,8 @@ def classify_mysql(facts: ErrorFacts, *, connecting: bool = False) -> Failure:
     if errno in _READ_ONLY and (errno != 1290 or _READ_ONLY_TEXT.search(facts.message)):
         return Failure.READ_ONLY
     return Failure.STATEMENT
+
+
+def is_access_denied(facts: ErrorFacts) -> bool:
+    """Whether a login was refused for its user and password, which another password may mend."""
+    return facts.errno in _ACCESS_DENIED

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .logins import YEAR
+
 BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE = (
     "true or false",
     "a whole number",
@@ -20,13 +22,17 @@ BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE = (
 
 @dataclass(frozen=True, slots=True)
 class OptionRow:
-    """One option. `active` is False for a name that is accepted but has no effect in this version."""
+    """One option. `active` is False for a name that is accepted but has no effect in this version.
+
+    `limits` are the least and the most it may be, in the unit that it is written in; None for those of its kind.
+    """
 
     name: str
     kind: str
     default: object = None
     choices: tuple[str, ...] = ()
     active: bool = False
+    limits: tuple[float, float] | None = None
 
 
 FAILOVER_MODES = ("strict_writer", "strict_reader", "reader_or_writer")
@@ -46,8 +52,14 @@ def _kind_of_number(name: str) -> str:
     return INT if name.endswith(("_port", "_retries", "_weight", "_probes")) else SECONDS
 
 
-def _active(name: str, kind: str, default: object = None, choices: tuple[str, ...] = ()) -> OptionRow:
-    return OptionRow(name, kind, default, choices, active=True)
+def _active(
+    name: str,
+    kind: str,
+    default: object = None,
+    choices: tuple[str, ...] = (),
+    limits: tuple[float, float] | None = None,
+) -> OptionRow:
+    return OptionRow(name, kind, default, choices, active=True, limits=limits)
 
 
 _ACTIVE = (
@@ -70,12 +82,36 @@ _ACTIVE = (
     _active("failure_detection_interval_ms", MILLISECONDS, 1.0),
     _active("failure_detection_count", INT, 3),
     _active("monitor_disposal_time_ms", MILLISECONDS, 600.0),
+    _active("region", TEXT),  # ours: the region of everything that has no region of its own
+    _active("aws_profile", TEXT),
+    _active("iam_host", TEXT),
+    _active("iam_default_port", INT, None, limits=(1, 65535)),
+    _active("iam_region", TEXT),
+    _active("iam_expiration", SECONDS, 870.0),  # theirs: 900, which is all of a token's life
+    _active("secrets_manager_secret_id", TEXT),
+    _active("secrets_manager_secret_username_key", TEXT, "username"),
+    _active("secrets_manager_secret_password_key", TEXT, "password"),
+    _active("secrets_manager_region", TEXT),
+    _active("secrets_manager_endpoint", TEXT),
+    _active("secrets_manager_expiration", SECONDS, YEAR, limits=(-1, 100 * YEAR)),  # theirs: below 0 is a year
+    _active("db_user", TEXT),
+    _active("idp_name", TEXT, "adfs"),
+    _active("idp_endpoint", TEXT),
+    _active("idp_port", INT, 443, limits=(1, 65535)),
+    _active("idp_username", TEXT),
+    _active("idp_password", TEXT),
+    _active("rp_identifier", TEXT, "urn:amazon:webservices"),
+    _active("app_id", TEXT),
+    _active("iam_role_arn", TEXT),
+    _active("iam_idp_arn", TEXT),
+    _active("iam_token_expiration", SECONDS, 870.0),
+    _active("http_request_connect_timeout", SECONDS, 60.0),
+    _active("ssl_secure", BOOL, True),
 )
 _ACCEPTED = _names("""
-    transfer_session_state_on_switch reset_session_state_on_close rollback_on_switch
-    auto_sort_wrapper_plugin_order enable_connect_failover enable_telemetry telemetry_submit_toplevel
-    telemetry_failover_additional_top_trace wait_for_custom_endpoint_info
-    limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections ssl_secure
+    transfer_session_state_on_switch reset_session_state_on_close rollback_on_switch auto_sort_wrapper_plugin_order
+    enable_connect_failover enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
+    wait_for_custom_endpoint_info limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections
     srw_verify_new_connections gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
     gdb_enable_global_write_forwarding tcp_keepalive
 """)
@@ -85,24 +121,20 @@ _ACCEPTED_NUMBERS = _names("""
     failover_reader_connect_timeout_sec custom_endpoint_info_refresh_rate_ms
     custom_endpoint_idle_monitor_expiration_ms wait_for_custom_endpoint_info_timeout_ms
     host_availability_strategy_max_retries host_availability_strategy_initial_backoff_time
-    round_robin_default_weight weighted_random_default_weight iam_default_port iam_expiration
-    secrets_manager_expiration idp_port iam_token_expiration http_request_connect_timeout
-    response_measurement_interval_ms limitless_transaction_router_monitor_disposal_time_ms
-    limitless_transaction_router_monitor_interval_ms limitless_get_transaction_router_retry_interval_ms
-    limitless_get_transaction_router_max_retries limitless_max_retries_ms bg_connect_timeout_ms
-    bg_interval_baseline_ms bg_interval_increased_ms bg_interval_high_ms bg_switchover_timeout_ms
-    open_connection_retry_timeout_ms open_connection_retry_interval_ms wait_for_initial_topology_ms
-    srw_connect_retry_timeout_ms srw_connect_retry_interval_ms
+    round_robin_default_weight weighted_random_default_weight response_measurement_interval_ms
+    limitless_transaction_router_monitor_disposal_time_ms limitless_transaction_router_monitor_interval_ms
+    limitless_get_transaction_router_retry_interval_ms limitless_get_transaction_router_max_retries
+    limitless_max_retries_ms bg_connect_timeout_ms bg_interval_baseline_ms bg_interval_increased_ms
+    bg_interval_high_ms bg_switchover_timeout_ms open_connection_retry_timeout_ms open_connection_retry_interval_ms
+    wait_for_initial_topology_ms srw_connect_retry_timeout_ms srw_connect_retry_interval_ms
 """)
 _ACCEPTED_TEXTS = _names("""
-    profile_name global_cluster_instance_host_patterns aws_profile iam_host iam_region secrets_manager_secret_id
-    secrets_manager_secret_username_key secrets_manager_secret_password_key secrets_manager_region
-    secrets_manager_endpoint wrapper_driver_dialect failover_home_region active_home_failover_mode
-    inactive_home_failover_mode default_host_availability_strategy round_robin_host_weight_pairs
-    weighted_random_host_weight_pairs idp_endpoint rp_identifier iam_role_arn iam_idp_arn idp_username
-    idp_password idp_name db_user app_id bg_id telemetry_traces_backend telemetry_metrics_backend
-    reader_initial_connection_host_selector_strategy initial_connection_host_selector_strategy
-    endpoint_substitution_role inactive_cluster_writer_endpoint_substitution_role verify_opened_connection_type
+    profile_name global_cluster_instance_host_patterns wrapper_driver_dialect failover_home_region
+    active_home_failover_mode inactive_home_failover_mode default_host_availability_strategy
+    round_robin_host_weight_pairs weighted_random_host_weight_pairs bg_id telemetry_traces_backend
+    telemetry_metrics_backend reader_initial_connection_host_selector_strategy
+    initial_connection_host_selector_strategy endpoint_substitution_role
+    inactive_cluster_writer_endpoint_substitution_role verify_opened_connection_type
     verify_inactive_cluster_writer_endpoint_connection_type srw_read_endpoint srw_write_endpoint
     srw_verify_initial_connection_type gdb_rw_home_region gdb_accessible_regions monitoring_connection_priority
     gdb_monitoring_connection_priority
@@ -126,7 +158,7 @@ MONITOR_PREFIXES = ("topology-monitoring-", "monitoring-")
 LATER_PREFIXES = ("blue-green-monitoring-", "frt-", "limitless-router-monitor-")
 
 # What each plugin name switches on. `None`: known, but not built yet, so it is refused rather than ignored.
-TOPOLOGY, FAILOVER, MONITORING = "topology", "failover", "host monitoring"
+TOPOLOGY, FAILOVER, MONITORING, LOGIN = "topology", "failover", "host monitoring", "login"
 PLUGIN_TABLE: dict[str, frozenset[str] | None] = {
     "initial_connection": frozenset({TOPOLOGY}),
     "aurora_connection_tracker": frozenset({TOPOLOGY}),
@@ -136,10 +168,10 @@ PLUGIN_TABLE: dict[str, frozenset[str] | None] = {
     "failover_v2": frozenset({TOPOLOGY, FAILOVER, MONITORING}),
     "host_monitoring": frozenset({MONITORING, TOPOLOGY}),
     "host_monitoring_v2": frozenset({MONITORING, TOPOLOGY}),
+    "iam": frozenset({LOGIN}),
+    "aws_secrets_manager": frozenset({LOGIN}),
     **dict.fromkeys(
         (
-            "iam",
-            "aws_secrets_manager",
             "federated_auth",
             "okta",
             "custom_endpoint",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from .endpoints import EndpointKind, HostPattern, parse_endpoint, parse_host_pattern
+from .logins import Login, SecretLogin, read_login
 from .option_table import (
     BOOL,
     CHOICE,
@@ -29,7 +31,8 @@ from .option_table import (
     TOPOLOGY,
     OptionRow,
 )
-from .secret import hidden
+from .secret import SECRET_NAMES, hidden
+from .tls import demanded_tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Options:
     disposal: float = 600.0
     topology_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     host_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
+    login: Login | None = None
 
     def _switches_on(self, room: str) -> bool:
         return any(room in (PLUGIN_TABLE.get(name) or ()) for name in self.plugins)
@@ -123,6 +127,8 @@ def parse_options(
     misplaced: Mapping[str, str] = MappingProxyType({}),
     host: str = "",
     port: int = 3306,
+    user: str = "",
+    password: str = "",
 ) -> ParsedOptions:
     """Sort OPTIONS into ours and the driver's, and check ours.
 
@@ -163,7 +169,24 @@ def parse_options(
             hint = nearest(name, {*OPTION_TABLE, *driver_names}) or "See the documentation's list of options."
             problems.append(Problem(setting, "is not an option of this backend or its driver.", hint))
     options = _build(values, for_monitors, host, port, problems)
+    say = partial(_say, problems)
+    login = read_login(
+        options.plugins,
+        lambda name: values[name] if values.get(name) is not None else OPTION_TABLE[name].default,
+        host=host,
+        user=str(driver.get("user") or user),
+        password=password,
+        say=say,
+    )
+    if login is not None:
+        options = replace(options, login=login)
+        if not isinstance(login, SecretLogin):
+            driver |= demanded_tls(driver, driver_names, say)
     return ParsedOptions(options, MappingProxyType(driver), tuple(problems))
+
+
+def _say(problems: list[Problem], setting: str, message: str, hint: str) -> None:
+    problems.append(Problem(setting, message, hint))
 
 
 def _build(
@@ -272,9 +295,9 @@ def _parse_value(row: OptionRow, value: object, problems: list[Problem]) -> obje
             unit = "a whole number" if row.kind == INT else f"a number of {row.kind}"
             problems.append(Problem(setting, f"must be {unit}, not {value!r}.", ""))
             return None
-        least, most = _LIMITS[row.kind]
+        least, most = row.limits or _LIMITS[row.kind]
         if row.active and not least <= number <= most:
-            problems.append(Problem(setting, f"must be from {least:g} to {most}, not {value!r}.", ""))
+            problems.append(Problem(setting, f"must be from {least:g} to {most:.0f}, not {value!r}.", ""))
             return None
         return number / 1000 if row.kind == MILLISECONDS else number
     if row.kind == CHOICE:
@@ -290,6 +313,7 @@ def _parse_value(row: OptionRow, value: object, problems: list[Problem]) -> obje
         return None
     if row.active and (isinstance(value, bool) or not isinstance(value, (str, int))):
         hint = "Write the names in one text, with commas between them." if row.name == "plugins" else ""
-        problems.append(Problem(setting, f"must be text, not {value!r}.", hint))
+        shown = "" if row.name in SECRET_NAMES else f", not {value!r}"
+        problems.append(Problem(setting, f"must be text{shown}.", hint))
         return None
-    return str(value)
+    return hidden(row.name, str(value))

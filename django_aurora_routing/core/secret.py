@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-SECRET_NAMES = frozenset({"password", "passwd", "password1", "password2", "password3"})
-"""The driver's arguments that are passwords."""
+SECRET_NAMES = frozenset({"password", "passwd", "password1", "password2", "password3", "idp_password"})
+"""The driver's arguments that are passwords, and the option that is one."""
 
 
 class Secret(str):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import math
 import os
 import select
@@ -22,6 +23,7 @@ from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, Clie
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
+from .frames import without_frames
 from .read_ahead import read_ahead
 from .sockets import HUNG_UP, descriptor_in, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
@@ -63,6 +65,14 @@ DRIVER_ERRORS: tuple[type[BaseException], ...] = (mysql.connector.Error, MySQLIn
 # Client side keep-alive of the pure implementation, which sets none (the extension's library does): a peer that
 # vanished without a word is noticed after about idle + interval x count seconds.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+
+def _is_no_answer_to_a_login(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("# request: ")
+
+
+# At DEBUG it logs what it sends to log in, which may be the password as it is.
+logging.getLogger("mysql.connector").addFilter(_is_no_answer_to_a_login)
 
 
 def extension_problem() -> str | None:
@@ -131,6 +141,9 @@ class MySQLConnectorDriver:
                     connection.connect(**arguments, connection_timeout=timeout)
                 _tune(connection)
                 read_ahead(connection)
+            except DRIVER_ERRORS as exc:
+                _close_socket(connection)
+                raise without_frames(exc) from exc.__cause__
             except BaseException:
                 _close_socket(connection)
                 raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from django.test import override_settings
 
 from django_aurora_routing import release_resources
 from django_aurora_routing.lab import LocalCluster
+from django_aurora_routing.lab.login_proxy import LoginProxy
+from django_aurora_routing.lab.tokens import AccessKey, TokenCheck
 
 ENGINE = "django_aurora_routing.backends." + os.environ.get("AURORA_TEST_ENGINE", "mysql_connector")
 """The engine that these tests run on: mysql_connector, or mysql as in `tox -e mysqlclient`."""
@@ -76,3 +79,79 @@ def table(cluster: LocalCluster) -> str:
     cluster.writer.query("DROP TABLE IF EXISTS app.t")
     cluster.writer.query("CREATE TABLE app.t (id INT PRIMARY KEY, v VARCHAR(50))")
     return "t"
+
+
+# -- logging in without a password
+
+REGION = "eu-west-1"
+KEYS = {"AKIALABLABLABLABLAB1": AccessKey("lab/secret+key-that-must-not-be-shown")}
+DB_USER = "iam_app"  # the server knows no such user: who gets in by this name has shown a token
+
+_lifetimes = itertools.count(600)
+
+
+@pytest.fixture(scope="session")
+def lab_door(lab_cluster: LocalCluster) -> Iterator[LoginProxy]:
+    lab_cluster.heal()
+    door = LoginProxy(lab_cluster, TokenCheck(REGION, KEYS.get))
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def door(lab_door: LoginProxy, cluster: LocalCluster) -> LoginProxy:
+    """The cluster's other entrance, which takes IAM tokens and nothing else; as new."""
+    lab_door.check = TokenCheck(REGION, KEYS.get)
+    lab_door.attempts.clear()
+    lab_door.in_clear.clear()
+    lab_door.offers_tls = True
+    return lab_door
+
+
+@pytest.fixture
+def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Makes AWS profiles; nothing else gives credentials here. Returns the profile's name, which nobody had before."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    files = {"AWS_SHARED_CREDENTIALS_FILE": tmp_path / "credentials", "AWS_CONFIG_FILE": tmp_path / "config"}
+    for name, path in {**files, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, str(path))
+
+    def profile(key: str = next(iter(KEYS)), secret: str | None = None) -> str:
+        name = f"lab-{next(_numbers)}"
+        with open(files["AWS_SHARED_CREDENTIALS_FILE"], "a") as out:
+            secret = KEYS[key].secret if secret is None else secret
+            out.write(f"[{name}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+        return name
+
+    return profile
+
+
+@pytest.fixture
+def with_iam(aliases: Aliases, door: LoginProxy, aws: Callable[..., str]) -> Callable[..., str]:
+    """Adds an alias that logs in by token, with one that no test before has had."""
+
+    def add(alias: str, **conf: Any) -> str:
+        profile = {} if "aws_profile" in conf else {"aws_profile": aws()}
+        return aliases.add(
+            alias,
+            **{
+                "plugins": "failover_v2,iam",
+                "port": door.port,
+                "cluster_instance_host_pattern": door.host_pattern,
+                "iam_region": REGION,
+                "iam_expiration": next(_lifetimes),
+                "USER": DB_USER,
+                "PASSWORD": "",
+                **trusting(door.ca),
+                **profile,
+                **conf,
+            },
+        )
+
+    return add
+
+
+def trusting(ca: Path) -> dict[str, Any]:
+    """The driver's options that name the lab's authority."""
+    return {"ssl": {"ca": str(ca)}} if ON_MYSQLCLIENT else {"ssl_ca": str(ca)}

@@ -92,5 +92,6 @@ class DatabaseWrapper(MySQLWrapperMixin, DjangoDatabaseWrapper):  # type: ignore
 def _with_found_rows(flags: Any) -> Any:
     """Add FOUND_ROWS to the user's `client_flags`, a number, or a list of what the driver's own lack."""
     if isinstance(flags, int):
-        return flags | CLIENT_FLAGS["FOUND_ROWS"]
+        # Without the other one, passwords of more than 255 bytes, as tokens are, would be cut off.
+        return flags | CLIENT_FLAGS["FOUND_ROWS"] | CLIENT_FLAGS["PLUGIN_AUTH_LENENC_CLIENT_DATA"]
     return [*(flags or ()), CLIENT_FLAGS["FOUND_ROWS"]]

@@ -1,0 +1,107 @@
+"""AWS credentials by boto3's own chain, its clients, and silence about what they hold; imports boto3 at first use."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from ..core.logins import Unavailable
+
+# Where a call of ours is under way, botocore says nothing below a warning: at DEBUG it logs what it signs, with the
+# signature, and every answer as it came, secrets included.
+_is_silent: contextvars.ContextVar[bool] = contextvars.ContextVar("aurora_aws_is_silent", default=False)
+_LOGGERS = ("boto3", "botocore", "s3transfer", "urllib3")
+
+_lock = threading.Lock()
+_sessions: dict[tuple[int, str | None], Any] = {}  # by process as well: what a fork copied may be locked for ever
+_CONNECT_SECONDS, _READ_SECONDS = 3, 5
+
+
+def _is_heard(record: logging.LogRecord) -> bool:
+    return not _is_silent.get() or record.levelno >= logging.WARNING
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keep what the AWS packages do in this block, in this thread, out of all logs."""
+    import boto3  # noqa: F401 - it makes its loggers, and those of all that it uses
+
+    # A filter holds for its own logger alone, not for those below it. Nothing is added twice.
+    for name in tuple(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in _LOGGERS:
+            logging.getLogger(name).addFilter(_is_heard)
+    token = _is_silent.set(True)
+    try:
+        yield
+    finally:
+        _is_silent.reset(token)
+
+
+def _session(profile: str | None) -> Any:
+    import boto3
+
+    key = (os.getpid(), profile)
+    with _lock:
+        if (session := _sessions.get(key)) is None:
+            session = _sessions[key] = boto3.Session(profile_name=profile)
+        return session
+
+
+def credentials(profile: str | None) -> Any:
+    """What boto3 finds for this profile: environment, files, roles, web identity, container, instance. Thread-safe.
+
+    Raises Unavailable when it finds none.
+    """
+    session = _session(profile)
+    with _lock:  # the first call looks for them
+        found = session.get_credentials()
+    if found is None:
+        raise Unavailable(
+            "boto3 finds no AWS credentials (it looked at the environment, "
+            f"{f'profile {profile!r}' if profile else 'the default profile'}, and the roles of container and instance)"
+        )
+    return found
+
+
+def client(service: str, *, profile: str | None, region: str, endpoint: str | None = None, signs: bool = True) -> Any:
+    """A client for one call. Made anew each time, for these calls are hours apart and a fork may lie between."""
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    limits: dict[str, Any] = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _READ_SECONDS,
+        "retries": {"mode": "standard", "total_max_attempts": 3},  # a throttled call is made again
+    }
+    if not signs:
+        limits["signature_version"] = UNSIGNED
+    session = _session(profile)
+    with _lock:  # to make a client is not thread-safe
+        return session.client(service, region_name=region, endpoint_url=endpoint, config=Config(**limits))
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Raise Unavailable in the place of an error of boto3's, with its words and without its frames.
+
+    Its frames hold requests and answers, which error pages would show.
+    """
+    reason = None
+    try:
+        with silence():
+            yield
+    except Unavailable as exc:
+        reason = str(exc)
+    except Exception as exc:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if not isinstance(exc, (BotoCoreError, ClientError)):
+            raise
+        reason = f"{what}: {exc}"
+    if reason is not None:  # out here, where it has no context
+        raise Unavailable(reason)
