@@ -84,6 +84,22 @@ def test_w002_when_aliases_of_one_cluster_disagree() -> None:
     assert ids(default=host, reader={**host, "OPTIONS": {"read_only": True, "failover_timeout_sec": 5}}) == []
 
 
+def test_e001_for_what_a_login_lacks() -> None:
+    found = {m.msg.partition(": ")[2].partition(":")[0] for m in messages(default={"OPTIONS": {"plugins": "iam"}})}
+    assert found == {"USER", "OPTIONS['iam_region']", "OPTIONS['ssl_ca']"}
+    for plugin in ("aws_secrets_manager", "federated_auth", "okta"):
+        assert set(ids(default={"HOST": "db.example.com", "OPTIONS": {"plugins": plugin}})) == {"aurora_routing.E001"}
+
+
+def test_w003_for_a_token_that_rds_would_not_take() -> None:
+    options = {"plugins": "iam", "ssl_ca": "rds.pem", "region": "eu-west-1"}
+    conf = {"HOST": "db.example.com", "USER": "u", "OPTIONS": options}
+    assert ids(default=conf) == ["aurora_routing.W003"]
+    rds = "shop.cluster-abc.eu-west-1.rds.amazonaws.com"
+    assert ids(default={**conf, "OPTIONS": {**options, "iam_host": rds}}) == []
+    assert ids(default={**conf, "HOST": rds}) == []
+
+
 def test_w001_says_so_where_the_c_extension_does_not_load_and_only_there() -> None:
     with override_settings(DATABASES={"default": {"ENGINE": ENGINE}}):
         found = [m for m in run_checks(tags=["aurora_routing"]) if m.id == "aurora_routing.W001"]

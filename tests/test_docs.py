@@ -203,6 +203,17 @@ def test_settings_of_an_example_pass_our_checks(example: Example, monkeypatch: p
         assert [message for message in found if message.id not in accepted] == []
 
 
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+@each([example for example in EXAMPLES if example.page == "login"])
+def test_a_login_of_an_example_passes_our_checks(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDP_PASSWORD", "secret")
+    given: dict[str, Any] = {"os": os}
+    exec(example.source, given)
+    with override_settings(DATABASES={"default": given["WRITER"]}, AURORA_ROUTING={}, DATABASE_ROUTERS=[]):
+        found = [message for message in run_checks(tags=["aurora_routing"]) if message.id != "aurora_routing.W001"]
+    assert found == []
+
+
 def is_told(entry: Any) -> bool:
     return entry is not ...
 

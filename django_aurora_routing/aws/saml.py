@@ -18,7 +18,7 @@ def assume_role(login: FederatedLogin) -> Keys:
     """The role's credentials, and how long they are good for. Raises Unavailable."""
     assertion = saml_response(login)
     with explained(f"{login.role_arn} cannot be assumed with the SAML response of {login.endpoint}"):
-        service = client("sts", profile=login.token.profile, region=login.token.region, signs=False)
+        service = client("sts", profile=login.token.profile, region=login.region, signs=False)
         try:
             answer = service.assume_role_with_saml(
                 RoleArn=login.role_arn, PrincipalArn=login.idp_arn, SAMLAssertion=str.__str__(assertion)

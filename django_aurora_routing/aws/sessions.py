@@ -99,9 +99,13 @@ def explained(what: str) -> Iterator[None]:
         reason = str(exc)
     except Exception as exc:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
-        if not isinstance(exc, (BotoCoreError, ClientError)):
+        if isinstance(exc, ResponseParserError):  # its words are the answer
+            reason = f"{what}: boto3 could not read the answer, which may not have been of AWS"
+        elif isinstance(exc, (BotoCoreError, ClientError)):
+            reason = f"{what}: {exc}"
+        else:
             raise
-        reason = f"{what}: {exc}"
     if reason is not None:  # out here, where it has no context
         raise Unavailable(reason)

@@ -19,6 +19,7 @@ from ..cluster.topology_monitor import MissingPattern
 from ..core.failover import Place, place_of
 from ..core.failures import ErrorFacts, Failure, classify_mysql
 from ..core.options import FailoverMode, ParsedOptions
+from ..core.secret import hidden
 from ..drivers.base import Connection, Driver
 from ..errors import (
     FailoverError,
@@ -78,10 +79,9 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
 
     def split_options(self, settings_dict: Mapping[str, Any]) -> dict[str, Any]:
         """Check OPTIONS, keep ours, and return the driver's. Parsed anew only when the settings have changed."""
-        given = (
-            dict(settings_dict["OPTIONS"]),
-            *(settings_dict[name] for name in ("HOST", "PORT", "USER", "PASSWORD")),
-        )
+        options = {name: hidden(name, value) for name, value in settings_dict["OPTIONS"].items()}
+        account = (settings_dict["USER"], hidden("password", settings_dict["PASSWORD"]))
+        given = (options, settings_dict["HOST"], settings_dict["PORT"], *account)
         if self._parsed is None or self._parsed[0] != given:
             parsed = checked_options(self.alias, settings_dict, self.driver_option_names, self.driver_misplaced_options)
             self._parsed = (given, parsed)

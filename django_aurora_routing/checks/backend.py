@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning
 
 from ..core.endpoints import EndpointKind, parse_endpoint
+from ..core.logins import FederatedLogin, IamLogin
 from ..core.options import ParsedOptions
 
 CONNECTOR, MYSQLCLIENT = ENGINES = (
@@ -98,6 +99,24 @@ def check_clusters(app_configs: Any, databases: Iterable[str] | None = None, **k
     return messages
 
 
+def check_signed_host(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """W003: a token would be signed for a name that RDS does not take it for."""
+    messages: list[CheckMessage] = []
+    for alias in _our_aliases():
+        login, host = alias.parsed.options.login, str(alias.settings.get("HOST") or "")
+        token = login.token if isinstance(login, FederatedLogin) else login
+        if isinstance(token, IamLogin) and not token.host and parse_endpoint(host).kind is EndpointKind.OTHER:
+            messages.append(
+                Warning(
+                    f"DATABASES[{alias.name!r}]: tokens would be signed for HOST {host!r}, which is no name of RDS's, "
+                    "and RDS takes them for its own names only.",
+                    hint="Set OPTIONS['iam_host'] to the cluster's endpoint.",
+                    id="aurora_routing.W003",
+                )
+            )
+    return messages
+
+
 def _our_aliases() -> Iterator[_Alias]:
     """The aliases on our engines. A driver is imported only if one of them needs it."""
     for name, conf in settings.DATABASES.items():
@@ -112,4 +131,4 @@ def _our_aliases() -> Iterator[_Alias]:
         yield _Alias(name, engine, conf, parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS))
 
 
-CHECKS = (check_options, check_host_pattern, check_c_extension, check_clusters)
+CHECKS = (check_options, check_host_pattern, check_c_extension, check_clusters, check_signed_host)

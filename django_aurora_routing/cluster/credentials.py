@@ -71,7 +71,7 @@ class Kept(Generic[T]):
     """
 
     def __init__(self, name: str, fetch: Callable[[], T], *, outlives: bool = False) -> None:
-        self._name = name
+        self.name = name
         self._fetch = fetch
         self._outlives = outlives
         self._held: Held[T] | None = None
@@ -105,12 +105,18 @@ class Kept(Generic[T]):
         try:
             held = self._wait(self._begin(refused), until)
         except Unavailable as exc:
-            logger.warning("a login with %s was refused, and there is no other: %s", self._name, exc)
+            logger.warning("a login with %s was refused, and there is no other: %s", self.name, exc)
             return None
         if held.value == refused.value:
             self._fruitless_until = time.monotonic() + _FRUITLESS
             return None
         return held
+
+    def replace_if_older(self, age: float, until: float) -> None:
+        """What was made with it is refused: fetch another, unless this one is young. Without another, it stays."""
+        held = self._held
+        if held is not None and time.monotonic() - held.fetched_at > age:
+            self.another(held, until)
 
     def note_fruitless(self) -> None:
         """A value fresh from its source was refused: another fetch would not help for a while."""
@@ -132,7 +138,7 @@ class Kept(Generic[T]):
                 flight.done.set()
                 return flight
             self._flight = flight
-        thread = threading.Thread(target=self._run, args=(flight,), name=f"aurora-login {self._name}", daemon=True)
+        thread = threading.Thread(target=self._run, args=(flight,), name=f"aurora-login {self.name}", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # at interpreter exit, or at the limit of threads
@@ -141,17 +147,21 @@ class Kept(Generic[T]):
 
     def _run(self, flight: _Flight[T]) -> None:
         began = time.monotonic()
+        flight.problem = f"{self.name}: interrupted"
         try:
             value = self._fetch()
+            ends_at = began + value.lifetime
+            refresh_at = began + value.lifetime * (1.0 if self._outlives else _REFRESH_AT)
+            flight.held = Held(value, began, refresh_at, float("inf") if self._outlives else ends_at)
         except Unavailable as exc:
             flight.problem = str(exc)
         except Exception as exc:  # noqa: BLE001 - a mistake, but who waits must hear of it
             # Not in its own words, which may hold a secret.
-            flight.problem = f"{self._name}: {type(exc).__name__}, a mistake of this package or of boto3"
-        else:
-            ends_at = began + value.lifetime
-            refresh_at = began + value.lifetime * (1.0 if self._outlives else _REFRESH_AT)
-            flight.held = Held(value, began, refresh_at, float("inf") if self._outlives else ends_at)
+            flight.problem = f"{self.name}: {type(exc).__name__}, a mistake of this package or of boto3"
+        finally:
+            self._land(flight)
+
+    def _land(self, flight: _Flight[T]) -> None:
         with self._lock:
             if self._flight is flight:
                 self._flight = None
@@ -162,12 +172,12 @@ class Kept(Generic[T]):
                 self._problem = flight.problem
                 self._backoff = self._backoff.failed(time.monotonic(), random.random())
         flight.done.set()
-        if flight.problem and self._held is not None:
-            logger.warning("%s could not be renewed: %s", self._name, flight.problem)
+        if flight.held is None and self._held is not None:
+            logger.warning("%s could not be renewed: %s", self.name, flight.problem)
 
     def _wait(self, flight: _Flight[T], until: float) -> Held[T]:
         if not flight.done.wait(max(0.0, until - time.monotonic())):
-            raise Unavailable(f"{self._name}: no answer in time")
+            raise Unavailable(f"{self.name}: no answer in time")
         if flight.held is None:
             raise Unavailable(flight.problem)
         return flight.held
@@ -191,8 +201,12 @@ class Credentials:
         key: Callable[[Address], Hashable],
         arguments: Mapping[str, Any] = {},
         outlives: bool = False,
+        refused: Callable[[float], None] = lambda until: None,
     ) -> None:
+        """`refused` is called before anything is fetched anew because a server has refused it, and may take its time
+        until then (`time.monotonic()`)."""
         self.name = name
+        self.refused = refused
         self.arguments = arguments  # of the driver, besides user and password
         self._fetch = fetch
         self._key = key
@@ -207,7 +221,8 @@ class Credentials:
         """What is kept for an address. Raises Unavailable for one that there can be nothing for."""
         if (kept := self._by_address.get(address)) is None:
             key = self._key(address)
-            new = Kept(f"{self.name} at {address}", lambda: self._fetch(address), outlives=self._outlives)
+            name = self.name if key is None else f"{self.name}, for {key}"
+            new = Kept(name, lambda: self._fetch(address), outlives=self._outlives)
             kept = self._by_address[address] = self._by_key.setdefault(key, new)
         return kept
 
@@ -246,6 +261,8 @@ def log_in(driver: Driver, address: Address, params: Mapping[str, Any], timeout:
             facts = driver.facts(exc)
             if facts is None or not is_access_denied(facts):
                 raise
+        if not is_fresh:
+            credentials.refused(until)
         another = None if is_fresh else kept.another(held, until)
         if another is None:
             break
@@ -256,7 +273,7 @@ def log_in(driver: Driver, address: Address, params: Mapping[str, Any], timeout:
     clock = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     raise LoginError(
         facts.errno,
-        f"{facts.message} (with {credentials.name}, for {address}, {age:.0f} s old; this machine's clock says {clock})",
+        f"{facts.message} (with {kept.name}, {age:.0f} s old; this machine's clock says {clock})",
     )
 
 

@@ -46,7 +46,14 @@ def _federated(login: FederatedLogin) -> Credentials:
         held = keys.get(time.monotonic() + login.timeout + _WITH_STS)
         return issue_token(login.token, address, replace(held.value, lifetime=held.ends_at - time.monotonic()))
 
-    return Credentials(str(login), issue, key=lambda address: signed_for(login.token, address), arguments=_WITH_TOKEN)
+    return Credentials(
+        str(login),
+        issue,
+        key=lambda address: signed_for(login.token, address),
+        arguments=_WITH_TOKEN,
+        refused=lambda until: keys.replace_if_older(_YOUNG, until),
+    )
 
 
+_YOUNG = 60.0  # seconds; a login at the provider a minute is enough, however many servers refuse
 _WITH_STS = 30.0  # seconds that STS may take, its throttling included

@@ -17,6 +17,8 @@ TOKEN_LIFETIME = 870.0
 """Seconds that a token is used for at the most; RDS takes it for 900."""
 
 LOGIN_PLUGINS = ("iam", "aws_secrets_manager", "federated_auth", "okta")
+TOKEN_PLUGINS = frozenset({"iam", "federated_auth", "okta"})
+"""Those that log in by a token."""
 
 Say = Callable[[str, str, str], None]
 """Takes down a problem: the setting, what is wrong with it, what to write instead."""
@@ -88,6 +90,7 @@ class FederatedLogin:
     endpoint: str
     port: int
     party: str  # the relying party at ADFS, the application's id at Okta
+    region: str  # whose STS is asked
     role_arn: str
     idp_arn: str
     timeout: float
@@ -268,15 +271,17 @@ class _Reader:
                 kind = "role/..." if shape is _ROLE_ARN else "saml-provider/..."
                 self.say(f"OPTIONS[{name!r}]", f"{arn!r} cannot be it.", f"Write 'arn:aws:iam::123456789012:{kind}'.")
         hint = "Write the provider's host name."
+        token = self.iam(self.text("db_user"), "OPTIONS['db_user']", "iam_token_expiration")
         app = self.needed("app_id", "Write the id of the AWS application at Okta.") if is_okta else ""
         return FederatedLogin(
-            token=self.iam(self.text("db_user"), "OPTIONS['db_user']", "iam_token_expiration"),
+            token=token,
             provider="okta" if is_okta else "adfs",
             username=username,
             password=Secret(password),
             endpoint=self.host_name("OPTIONS['idp_endpoint']", self.needed("idp_endpoint", hint)),
             port=int(self.number("idp_port")),
             party=app or self.text("rp_identifier"),
+            region=token.region or parse_endpoint(self.host).region or parse_endpoint(token.host).region,
             role_arn=role,
             idp_arn=provider,
             timeout=self.number("http_request_connect_timeout"),

@@ -170,10 +170,10 @@ PLUGIN_TABLE: dict[str, frozenset[str] | None] = {
     "host_monitoring_v2": frozenset({MONITORING, TOPOLOGY}),
     "iam": frozenset({LOGIN}),
     "aws_secrets_manager": frozenset({LOGIN}),
+    "federated_auth": frozenset({LOGIN}),
+    "okta": frozenset({LOGIN}),
     **dict.fromkeys(
         (
-            "federated_auth",
-            "okta",
             "custom_endpoint",
             "srw",
             "gdb_failover",

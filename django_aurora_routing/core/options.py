@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .endpoints import EndpointKind, HostPattern, parse_endpoint, parse_host_pattern
-from .logins import Login, SecretLogin, read_login
+from .logins import TOKEN_PLUGINS, Login, read_login
 from .option_table import (
     BOOL,
     CHOICE,
@@ -178,10 +178,10 @@ def parse_options(
         password=password,
         say=say,
     )
+    if not TOKEN_PLUGINS.isdisjoint(options.plugins):
+        driver |= demanded_tls(driver, driver_names, say)
     if login is not None:
         options = replace(options, login=login)
-        if not isinstance(login, SecretLogin):
-            driver |= demanded_tls(driver, driver_names, say)
     return ParsedOptions(options, MappingProxyType(driver), tuple(problems))
 
 

@@ -18,6 +18,8 @@ def demanded_tls(given: Mapping[str, object], driver_names: Collection[str], say
 
     Identity is verified unless the user says otherwise: a name of one's own is in no certificate of RDS.
     """
+    if given.get("unix_socket"):
+        say("OPTIONS['unix_socket']", f"cannot be used: {_WHY}", "Use HOST and PORT.")
     if "ssl_mode" in driver_names:
         return _for_mysqlclient(given, say)
     if given.get("ssl_disabled"):

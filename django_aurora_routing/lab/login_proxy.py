@@ -14,7 +14,7 @@ import struct
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +44,17 @@ class LoginProxy:
     """Listens on every address of a cluster, on a port of its own, until `close()`.
 
     `greets_with` is the authentication that its greeting names; a client that begins with another is asked to switch.
+    `certified_for` are the addresses in its certificate, if not its own.
     """
 
-    def __init__(self, cluster: LocalCluster, check: TokenCheck, *, greets_with: str = _NATIVE.decode()) -> None:
+    def __init__(
+        self,
+        cluster: LocalCluster,
+        check: TokenCheck,
+        *,
+        greets_with: str = _NATIVE.decode(),
+        certified_for: Sequence[str] = (),
+    ) -> None:
         self.check = check
         self.attempts: list[Attempt] = []
         self.offers_tls = True
@@ -56,7 +64,7 @@ class LoginProxy:
         self._greets_with = greets_with.encode()
         self._directory = tempfile.TemporaryDirectory()
         hosts = addresses([i.id for i in (cluster.writer, *cluster.readers)], is_cluster=True)
-        self.ca = make_certificate(Path(self._directory.name), hosts)
+        self.ca = make_certificate(Path(self._directory.name), certified_for or hosts)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.ca, self.ca.with_suffix(".key"))
         self.port = free_port(*hosts)
@@ -94,7 +102,7 @@ class LoginProxy:
     def _serve(self, client: socket.socket, host: str) -> None:
         with contextlib.ExitStack() as closes:
             ends = [client]
-            closes.callback(lambda: [sock.close() for sock in reversed(ends)])
+            closes.callback(lambda: _close(ends))
             try:
                 client.settimeout(_LOGIN_SECONDS)
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -201,6 +209,11 @@ def _read(sock: socket.socket) -> tuple[int, bytes]:
     return header[3], _exactly(sock, int.from_bytes(header[:3], "little"))
 
 
+def _close(socks: list[socket.socket]) -> None:
+    for sock in socks:
+        sock.close()
+
+
 def _exactly(sock: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
@@ -239,7 +252,7 @@ def _pass_on(client: socket.socket, server: socket.socket) -> None:
             client.sendall(data)
 
 
-def make_certificate(directory: Path, hosts: list[str]) -> Path:
+def make_certificate(directory: Path, hosts: Sequence[str]) -> Path:
     """A certificate for these addresses, which is its own authority; the key lies beside it. Needs openssl."""
     cert = directory / f"{secrets.token_hex(4)}.pem"
     names = ",".join(f"IP:{host}" for host in hosts)

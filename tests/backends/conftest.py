@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, quote, quote_plus
 
 import pytest
 from django.db import connections
@@ -16,6 +21,7 @@ from django_aurora_routing import release_resources
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.login_proxy import LoginProxy
 from django_aurora_routing.lab.tokens import AccessKey, TokenCheck
+from tests.backends.aws_services import FIRST, IDP_PASSWORD, SECOND, SESSION_TOKEN, Relay, moto, saml_response
 
 ENGINE = "django_aurora_routing.backends." + os.environ.get("AURORA_TEST_ENGINE", "mysql_connector")
 """The engine that these tests run on: mysql_connector, or mysql as in `tox -e mysqlclient`."""
@@ -108,9 +114,38 @@ def door(lab_door: LoginProxy, cluster: LocalCluster) -> LoginProxy:
     return lab_door
 
 
+def secrets_seen(door: LoginProxy | None = None) -> set[str]:
+    """All that must never show, of what the tests of logins have used; of a token, its signature is enough."""
+    known = {*(key.secret for key in KEYS.values()), FIRST, SECOND, IDP_PASSWORD, SESSION_TOKEN, saml_response()}
+    if door is not None:
+        tokens = [dict(parse_qsl(attempt.token)) for attempt in door.attempts]
+        known |= {token[name] for token in tokens for name in token if name in _SECRET_PARTS}
+    if "moto.sts.models" in sys.modules:
+        for role in sys.modules["moto.sts.models"].sts_backends["123456789012"]["aws"].assumed_roles:
+            known |= {role.secret_access_key, role.session_token}
+    return known
+
+
+_SECRET_PARTS = ("X-Amz-Signature", "X-Amz-Security-Token")
+
+
+def assert_nothing_shows(text: str, known: set[str]) -> None:
+    """Also not in the forms that texts take in URLs, HTML, JSON and reprs."""
+    for secret in known:
+        for form in {secret, quote(secret, safe=""), quote_plus(secret), escape(secret), json.dumps(secret)[1:-1]}:
+            at = text.find(form)
+            assert at < 0, f"a secret shows: ...{text[max(0, at - 300) : at]}<HERE>"
+
+
 @pytest.fixture
-def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Makes AWS profiles; nothing else gives credentials here. Returns the profile's name, which nobody had before."""
+def aws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lab_door: LoginProxy
+) -> Iterator[Callable[..., str]]:
+    """Makes AWS profiles; nothing else gives credentials here. Returns the profile's name, which nobody had before.
+
+    All that is logged meanwhile, by anybody, at any level, is searched for secrets.
+    """
+    caplog.set_level(logging.DEBUG)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     files = {"AWS_SHARED_CREDENTIALS_FILE": tmp_path / "credentials", "AWS_CONFIG_FILE": tmp_path / "config"}
@@ -124,7 +159,9 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             out.write(f"[{name}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
         return name
 
-    return profile
+    yield profile
+    logged = [record.getMessage() + (record.exc_text or "") for record in caplog.get_records("call")]
+    assert_nothing_shows("\n".join(logged), secrets_seen(lab_door))
 
 
 @pytest.fixture
@@ -155,3 +192,18 @@ def with_iam(aliases: Aliases, door: LoginProxy, aws: Callable[..., str]) -> Cal
 def trusting(ca: Path) -> dict[str, Any]:
     """The driver's options that name the lab's authority."""
     return {"ssl": {"ca": str(ca)}} if ON_MYSQLCLIENT else {"ssl_ca": str(ca)}
+
+
+@pytest.fixture(scope="session")
+def moto_port() -> Iterator[int]:
+    with moto() as port:
+        yield port
+
+
+@pytest.fixture
+def relay(moto_port: int, aws: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """AWS, by a moto server; all calls of boto3 go there."""
+    made = Relay(moto_port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+    yield made
+    made.close()

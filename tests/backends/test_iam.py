@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.errors import LoginError
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.login_proxy import LoginProxy, make_certificate
+from tests.backends.aws_services import ROLE, Metadata, Relay, key_of_a_role
 from tests.backends.conftest import DB_USER, KEYS, ON_MYSQLCLIENT, trusting
 
 pytestmark = pytest.mark.lab
@@ -72,7 +74,7 @@ def test_a_token_is_kept_for_the_connections_that_come_after(with_iam: WithIam, 
 def test_a_wrong_secret_key(with_iam: WithIam, door: LoginProxy, aws: Aws) -> None:
     error = refusal(with_iam("with_token", plugins="iam", aws_profile=aws(secret="another")))
     assert error.args[0] == 1045
-    assert "an IAM token for 'iam_app' by profile" in error.args[1]
+    assert "with an IAM token for 'iam_app' by profile" in error.args[1]
     assert door.problems == ["the signature is wrong"]  # a fresh one: there is no better to be had
 
 
@@ -84,6 +86,35 @@ def test_each_alias_signs_by_its_own_profile(with_iam: WithIam, door: LoginProxy
     first, second = (attempt.token for attempt in door.attempts)
     assert "LAB1%2F" in first
     assert "LAB2%2F" in second
+
+
+@pytest.mark.parametrize("kind", ["role", "web identity", "container", "instance"])
+def test_credentials_that_boto3_finds(
+    kind: str, with_iam: WithIam, door: LoginProxy, relay: Relay, aws: Aws, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Each by its own chain, and all of them for a role that ends: its session token is part of the token."""
+    door.check.key = key_of_a_role
+    metadata = Metadata("AKIAMETADATA", "of/the/role")
+    (tmp_path / "jwt").write_text("a.web.identity")
+    source = {
+        "role": f"source_profile = {aws()}",
+        "web identity": f"web_identity_token_file = {tmp_path / 'jwt'}",
+        "container": "credential_source = EcsContainer",
+        "instance": "credential_source = Ec2InstanceMetadata",
+    }[kind]
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{metadata.url}/container")
+    with open(tmp_path / "config", "a") as config:
+        config.write(f"[profile {tmp_path.name}-{kind[:3]}]\nrole_arn = {ROLE}\nregion = eu-west-1\n{source}\n")
+    try:
+        assert value(with_iam("with_token", plugins="iam", aws_profile=f"{tmp_path.name}-{kind[:3]}")) == 1
+    finally:
+        metadata.close()
+    assert door.problems == [""]
+    assert "X-Amz-Security-Token" in door.attempts[0].token
+    assert relay.calls == ["AssumeRoleWithWebIdentity" if kind == "web identity" else "AssumeRole"]
+    assert bool(metadata.seen) == (kind in ("container", "instance"))
 
 
 def test_a_profile_that_is_not_there(with_iam: WithIam, door: LoginProxy) -> None:
@@ -110,7 +141,8 @@ def test_a_wrong_user(with_iam: WithIam, door: LoginProxy) -> None:
 
 
 def test_a_wrong_region(with_iam: WithIam, door: LoginProxy) -> None:
-    assert "us-east-1" not in str(refusal(with_iam("with_token", plugins="iam", iam_region="us-east-1")))
+    error = refusal(with_iam("with_token", plugins="iam", iam_region="us-east-1"))
+    assert f"for 127.0.0.10:{door.port} in us-east-1" in str(error)
     assert door.problems == ["signed for region us-east-1"]
 
 
@@ -131,8 +163,8 @@ def test_a_kept_token_that_is_refused_is_replaced_once(with_iam: WithIam, door: 
     alias = with_iam("with_token", plugins="iam")
     assert value(alias) == 1
     connections[alias].close()
-    door.check.longest = 1
-    time.sleep(2.1)  # signed in whole seconds
+    door.check.longest = 3
+    time.sleep(4.1)  # signed in whole seconds
     assert value(alias) == 1
     assert door.problems == ["", "expired", ""]
 
@@ -174,6 +206,31 @@ def test_to_a_server_of_another_authority_no_token_is_sent(with_iam: WithIam, do
     with pytest.raises(Error, match=r"(?i)certificate"):
         value(with_iam("with_token", plugins="iam", **trusting(other)))
     assert door.attempts == []
+
+
+def test_to_a_server_of_another_name_no_token_is_sent_unless_the_user_says_so(
+    with_iam: WithIam, door: LoginProxy, cluster: LocalCluster
+) -> None:
+    other = LoginProxy(cluster, door.check, certified_for=["127.99.99.99"])
+    try:
+        given = {"port": other.port, "plugins": "iam", **trusting(other.ca)}
+        with pytest.raises(Error, match=r"(?i)certificate|host ?name|verif|TLS"):
+            value(with_iam("with_token", **given))
+        assert other.attempts == []
+        if not ON_MYSQLCLIENT:  # whose library, where it is MariaDB's, verifies the name in any case
+            assert value(with_iam("another", **given, ssl_verify_identity=False)) == 1
+    finally:
+        other.close()
+
+
+def test_a_server_that_begins_with_the_clear_text_plugin(
+    with_iam: WithIam, door: LoginProxy, cluster: LocalCluster
+) -> None:
+    other = LoginProxy(cluster, door.check, greets_with="mysql_clear_password")
+    try:
+        assert value(with_iam("with_token", port=other.port, plugins="iam", **trusting(other.ca))) == 1
+    finally:
+        other.close()
 
 
 def test_a_writer_that_dies_when_the_token_has_ended(

@@ -16,14 +16,21 @@ except ImportError as exc:
     ) from exc
 
 from django.db.backends.mysql import base
+from django.db.backends.mysql.client import DatabaseClient as DjangoDatabaseClient
 
 from ...drivers.mysqlclient_options import MISPLACED_OPTIONS, OPTION_NAMES
+from ..client import ClientMixin
 from ..mysql_wrapper import MySQLWrapperMixin
+
+
+class DatabaseClient(ClientMixin, DjangoDatabaseClient):
+    """What `dbshell` starts."""
 
 
 class DatabaseWrapper(MySQLWrapperMixin, base.DatabaseWrapper):  # type: ignore[misc,unused-ignore]
     """One alias."""
 
+    client_class = DatabaseClient
     driver = MySQLClientDriver()
     driver_option_names = OPTION_NAMES
     driver_misplaced_options = MISPLACED_OPTIONS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
+from django.db.backends.mysql.client import DatabaseClient as DjangoDatabaseClient
 from django.db.backends.mysql.schema import DatabaseSchemaEditor as DjangoSchemaEditor
 
 from ...core.failures import ErrorFacts
@@ -18,6 +19,7 @@ from ...drivers.mysql_connector import (
     autocommits,
 )
 from ...drivers.mysql_connector_cursor import Cursor
+from ..client import ClientMixin
 from ..errors import ClusterErrorWrapper
 from ..lost import LostConnection
 from ..mysql_errors import class_of_same_name, error_class
@@ -58,11 +60,16 @@ class SchemaEditor(DjangoSchemaEditor):
         return _Literal(literal) if isinstance(value, (bool, bytes)) else literal.decode()
 
 
+class DatabaseClient(ClientMixin, DjangoDatabaseClient):
+    """What `dbshell` starts."""
+
+
 class DatabaseWrapper(MySQLWrapperMixin, DjangoDatabaseWrapper):  # type: ignore[misc]
     """One alias."""
 
     Database = DB_API
     SchemaEditorClass = SchemaEditor
+    client_class = DatabaseClient
     driver = MySQLConnectorDriver()
     driver_option_names = OPTION_NAMES
     driver_misplaced_options = MISPLACED_OPTIONS

@@ -1,0 +1,174 @@
+"""Logging in by ADFS and by Okta: their pages over HTTPS, STS by a moto server, and a proxy that verifies the token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections, transaction
+
+from django_aurora_routing import FailoverSuccessError
+from django_aurora_routing.lab import LocalCluster
+from django_aurora_routing.lab.login_proxy import LoginProxy, make_certificate
+from tests.backends.aws_services import IDP_PASSWORD, IDP_USER, PROVIDER, ROLE, IdentityProvider, Relay, key_of_a_role
+
+pytestmark = pytest.mark.lab
+Federated = Callable[..., str]
+
+
+@pytest.fixture
+def idp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IdentityProvider]:
+    certificate = make_certificate(tmp_path, ["127.0.0.1"])
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    made = IdentityProvider(certificate)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["federated_auth", "okta"])
+def plugin(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def federated(
+    with_iam: Callable[..., str], door: LoginProxy, relay: Relay, idp: IdentityProvider, plugin: str
+) -> Federated:
+    door.check.key = key_of_a_role
+
+    def add(alias: str = "federated", **conf: Any) -> str:
+        conf.setdefault("plugins", plugin)
+        conf.setdefault("iam_token_expiration", conf.pop("iam_expiration", None) or 500 + len(alias))
+        return with_iam(
+            alias,
+            **{
+                "USER": "",
+                "db_user": "iam_app",
+                "idp_endpoint": "127.0.0.1",
+                "idp_port": idp.port,
+                "idp_username": IDP_USER,
+                "idp_password": IDP_PASSWORD,
+                "iam_role_arn": ROLE,
+                "iam_idp_arn": PROVIDER,
+                "app_id": "abc123",
+                **conf,
+            },
+        )
+
+    return add
+
+
+def value(alias: str, sql: str = "SELECT 1") -> Any:
+    connections[alias].ensure_connection()
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+
+
+def refusal(alias: str, words: str) -> None:
+    connections[alias].close()
+    with pytest.raises(OperationalError, match=words) as refused:
+        value(alias)
+    assert IDP_PASSWORD not in str(refused.value)
+
+
+def test_a_login_at_the_provider_opens_the_door(
+    federated: Federated, door: LoginProxy, relay: Relay, idp: IdentityProvider, plugin: str
+) -> None:
+    alias = federated(plugins=f"failover_v2,{plugin}")
+    assert value(alias) == 1
+    connections[alias].close()
+    assert value(alias) == 1
+    assert door.problems == [""] * len(door.attempts)
+    assert len({attempt.host for attempt in door.attempts}) > 1
+    assert idp.logins == 1  # for all instances, and for as long as the role's keys last
+    assert relay.calls == ["AssumeRoleWithSAML"]
+
+
+def test_the_providers_refusal(federated: Federated, door: LoginProxy, relay: Relay, plugin: str) -> None:
+    words = "401, 'Authentication failed'" if plugin == "okta" else "refused 'ada@corp.example' or the password"
+    refusal(federated(idp_password="wrong"), words)
+    assert relay.calls == door.attempts == []
+
+
+def test_one_more_step_is_told(federated: Federated, idp: IdentityProvider, plugin: str) -> None:
+    if plugin != "okta":
+        pytest.skip("ADFS shows another page, as it does for a wrong password")
+    idp.trouble = "one more step"
+    refusal(federated(), "did not log 'ada@corp.example' in: MFA_REQUIRED")
+
+
+def test_an_application_that_is_not_there(federated: Federated, plugin: str) -> None:
+    if plugin != "okta":
+        pytest.skip("ADFS has relying parties")
+    refusal(federated(app_id="a/../b?"), r"/app/amazon_aws/a%2F..%2Fb%3F/sso/saml: status 404")
+
+
+def test_a_provider_that_limits_its_rate(federated: Federated, idp: IdentityProvider) -> None:
+    idp.trouble = "busy"
+    refusal(federated(), "status 429, 'API call exceeded rate limit'")
+
+
+def test_a_provider_that_does_not_answer(federated: Federated, idp: IdentityProvider) -> None:
+    idp.trouble = "hangs"
+    began = time.monotonic()
+    refusal(federated(http_request_connect_timeout=0.5), "127.0.0.1/.*timed out")
+    assert time.monotonic() - began < 4
+
+
+def test_a_provider_that_cannot_prove_who_it_is(
+    federated: Federated, idp: IdentityProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(make_certificate(tmp_path, ["127.0.0.1"])))
+    refusal(federated(), "CERTIFICATE_VERIFY_FAILED")
+    assert idp.seen == []
+
+
+def test_a_form_that_leads_elsewhere(federated: Federated, idp: IdentityProvider, plugin: str) -> None:
+    if plugin == "okta":
+        pytest.skip("Okta has an API and no form")
+    idp.trouble = "elsewhere"
+    refusal(federated(), "would have sent the password elsewhere")
+
+
+def test_sts_is_throttled_and_then_out(federated: Federated, relay: Relay) -> None:
+    relay.throttled = 2
+    assert value(federated()) == 1
+    relay.is_out = True
+    refusal(
+        federated("another", iam_token_expiration=77), "cannot be assumed with the SAML response of 127.0.0.1: .*503"
+    )
+
+
+def test_something_else_than_sts_answers(federated: Federated, relay: Relay) -> None:
+    """Of an answer that boto3 cannot read, its own error has the whole text."""
+    relay.is_out = relay.is_another = True
+    refusal(federated(), "boto3 could not read the answer")
+
+
+def test_a_revoked_role(federated: Federated, door: LoginProxy) -> None:
+    alias = federated()
+    assert value(alias) == 1
+    door.check.key = lambda name: None
+    refusal(alias, "Access denied .*by role arn:aws:iam::123456789012:role/db for 'ada@corp.example' at 127.0.0.1")
+
+
+def test_a_writer_that_dies_when_the_token_has_ended(
+    federated: Federated, door: LoginProxy, cluster: LocalCluster, table: str, plugin: str, idp: IdentityProvider
+) -> None:
+    door.check.longest = 2
+    alias = federated(plugins=f"failover_v2,{plugin}", iam_token_expiration=2)
+    assert value(alias) == 1
+    time.sleep(3)
+    with pytest.raises(FailoverSuccessError), transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} VALUES (1, 'lost')")
+        cluster.writer.kill()
+        cluster.promote()
+        cursor.execute("SELECT 1")
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} VALUES (2, 'after')")
+    assert cluster.writer.query(f"SELECT id FROM {table}") == [(2,)]
+    assert idp.logins == 1
