@@ -7,7 +7,6 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from ..cluster.credentials import CREDENTIALS
-from ..cluster.logins import credentials_of
 from ..core.options import nearest
 from ..core.secret import hidden
 from .wrapper import ClusterWrapperMixin
@@ -27,6 +26,8 @@ class MySQLWrapperMixin(ClusterWrapperMixin):
         options.pop("autocommit", None)  # Django's own setting AUTOCOMMIT decides
         params = dict(defaults)
         if (login := self._options.login) is not None:
+            from ..cluster.logins import credentials_of  # with all that speaks to AWS and to identity providers
+
             params[CREDENTIALS] = credentials_of(login)
         for setting, name in (("USER", "user"), ("NAME", "database"), ("PASSWORD", "password")):
             if settings_dict[setting]:
