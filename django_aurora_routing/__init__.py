@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         FailoverError,
         FailoverFailedError,
         FailoverSuccessError,
+        LoginError,
         TransactionResolutionUnknownError,
     )
     from .retries.requests import safe_to_retry
@@ -28,6 +29,7 @@ __all__ = [
     "FailoverError",
     "FailoverFailedError",
     "FailoverSuccessError",
+    "LoginError",
     "NoReaderAvailable",
     "RoutingLocked",
     "StaleWrite",
@@ -79,6 +81,7 @@ _HOMES = {
     "FailoverError": ".errors",
     "FailoverFailedError": ".errors",
     "FailoverSuccessError": ".errors",
+    "LoginError": ".errors",
     "NoReaderAvailable": ".routing.errors",
     "RoutingLocked": ".routing.errors",
     "StaleWrite": ".routing.stale_writes",

@@ -6,7 +6,7 @@ import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..core.logins import FederatedLogin, Keys
+from ..core.logins import FederatedLogin, Keys, Unavailable
 from ..core.secret import Secret
 from .identity import saml_response
 from .sessions import client, explained
@@ -25,7 +25,9 @@ def assume_role(login: FederatedLogin) -> Keys:
             )
         finally:
             service.close()
-    given = answer["Credentials"]
+    given = answer.get("Credentials", {})
+    if not {"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"} <= set(given):
+        raise Unavailable(f"STS answered without credentials for {login.role_arn}; it may not have been AWS that did")
     return Keys(
         access_key=given["AccessKeyId"],
         secret_key=Secret(given["SecretAccessKey"]),

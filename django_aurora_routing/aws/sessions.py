@@ -87,25 +87,30 @@ def client(service: str, *, profile: str | None, region: str, endpoint: str | No
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Raise Unavailable in the place of an error of boto3's, with its words and without its frames.
+    """Raise Unavailable in the place of an error of boto3's, with its words.
 
-    Its frames hold requests and answers, which error pages would show.
+    The frames of its error hold requests and answers, which error pages would show. So of an Unavailable the words
+    alone go any further than the thread that fetches.
     """
-    reason = None
     try:
         with silence():
             yield
-    except Unavailable as exc:
-        reason = str(exc)
+    except Unavailable:
+        raise
     except Exception as exc:
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
         if isinstance(exc, ResponseParserError):  # its words are the answer
-            reason = f"{what}: boto3 could not read the answer, which may not have been of AWS"
-        elif isinstance(exc, (BotoCoreError, ClientError)):
-            reason = f"{what}: {exc}"
-        else:
-            raise
-    if reason is not None:  # out here, where it has no context
-        raise Unavailable(reason)
+            raise Unavailable(f"{what}: boto3 could not read the answer, which may not have been of AWS") from None
+        if isinstance(exc, (BotoCoreError, ClientError)):
+            raise Unavailable(f"{what}: {exc}") from None
+        raise
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -75,7 +75,7 @@ class Relay:
         self.calls: list[str] = []
         self.throttled = 0  # so many calls from now on
         self.is_out = False
-        self.is_another = False  # not AWS that answers, but something on the way
+        self.another = b""  # what is answered then: not by AWS, but by something on the way
         self._port = port
         self._service = Service(self._answer)
         self.url = f"http://127.0.0.1:{self._service.port}"
@@ -87,7 +87,7 @@ class Relay:
         operation = request.headers.get("X-Amz-Target", "") or dict(parse_qsl(body.decode())).get("Action", "")
         self.calls.append(operation.rpartition(".")[2])
         if self.is_out:
-            return (200, {}, b"<html>out of order</html>") if self.is_another else (503, {}, b"")
+            return (200, {}, self.another) if self.another else (503, {}, b"")
         if self.throttled > 0:
             self.throttled -= 1
             if "X-Amz-Target" not in request.headers:  # STS speaks XML

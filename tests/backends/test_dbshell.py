@@ -10,13 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from django.core.management import call_command
 from django.db import connections
 
+from django_aurora_routing.aws.sessions import silence
 from django_aurora_routing.errors import LoginError
+from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.login_proxy import LoginProxy
-from tests.backends.conftest import DB_USER, Aliases
+from tests.backends.aws_services import Relay
+from tests.backends.conftest import DB_USER, REGION, Aliases
 
 pytestmark = pytest.mark.lab
 
@@ -66,6 +70,20 @@ def test_a_token_goes_through_the_environment(with_iam: Callable[..., str], door
     assert {"--loose-ssl-mode=VERIFY_IDENTITY", "--loose-ssl-verify-server-cert"} <= set(argv)
     assert "MYSQL_PWD" not in os.environ
     assert connections[alias].settings_dict["PASSWORD"] == ""
+
+
+def test_a_secret_goes_through_the_environment(
+    aliases: Aliases, relay: Relay, aws: Callable[..., str], cluster: LocalCluster, shell: Shell
+) -> None:
+    client = boto3.client("secretsmanager", REGION, aws_access_key_id="x", aws_secret_access_key="x")
+    with silence():
+        held = json.dumps({"username": cluster.user, "password": cluster.password})
+        client.create_secret(Name="shell", SecretString=held)
+    secret = {"plugins": "aws_secrets_manager", "secrets_manager_secret_id": "shell", "aws_profile": aws()}
+    argv, password, cleartext = shell.run(aliases.add("secret", **secret, region=REGION, USER="", PASSWORD=""))
+    assert (password, cleartext) == (cluster.password, None)
+    assert f"--user={cluster.user}" in argv
+    assert not any(cluster.password in argument for argument in argv)
 
 
 def test_no_credentials(with_iam: Callable[..., str], shell: Shell) -> None:

@@ -73,6 +73,7 @@ def refusal(alias: str, words: str) -> None:
     with pytest.raises(OperationalError, match=words) as refused:
         value(alias)
     assert IDP_PASSWORD not in str(refused.value)
+    assert "out of order" not in str(refused.value)
 
 
 def test_a_login_at_the_provider_opens_the_door(
@@ -143,10 +144,14 @@ def test_sts_is_throttled_and_then_out(federated: Federated, relay: Relay) -> No
     )
 
 
-def test_something_else_than_sts_answers(federated: Federated, relay: Relay) -> None:
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [(b"out of order", "boto3 could not read the answer"), (b"<html>out of order</html>", "STS answered without cred")],
+)
+def test_something_else_than_sts_answers(federated: Federated, relay: Relay, answer: bytes, words: str) -> None:
     """Of an answer that boto3 cannot read, its own error has the whole text."""
-    relay.is_out = relay.is_another = True
-    refusal(federated(), "boto3 could not read the answer")
+    relay.is_out, relay.another = True, answer
+    refusal(federated(), words)
 
 
 def test_a_revoked_role(federated: Federated, door: LoginProxy) -> None:

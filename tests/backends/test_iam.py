@@ -11,7 +11,8 @@ import pytest
 from django.db import Error, OperationalError, connections, transaction
 
 from django_aurora_routing import FailoverSuccessError
-from django_aurora_routing.cluster.credentials import log_in
+from django_aurora_routing.backends.wiring import search_for
+from django_aurora_routing.cluster.credentials import CREDENTIALS, log_in
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.errors import LoginError
 from django_aurora_routing.lab import LocalCluster
@@ -231,6 +232,17 @@ def test_a_server_that_begins_with_the_clear_text_plugin(
         assert value(with_iam("with_token", port=other.port, plugins="iam", **trusting(other.ca))) == 1
     finally:
         other.close()
+
+
+def test_a_monitor_with_a_user_of_its_own_is_not_given_the_applications_token(with_iam: WithIam) -> None:
+    own = {"topology-monitoring-user": "watcher", "topology-monitoring-password": "w"}
+    wrapper = connections[with_iam("with_token", **own)]
+    params = wrapper.get_connection_params()
+    search = search_for(wrapper.settings_dict, wrapper._options, wrapper.driver, params)
+    assert search is not None
+    assert CREDENTIALS in search.links.hosts.params
+    assert CREDENTIALS not in search.links.topology.params
+    assert search.links.topology.params["user"] == "watcher"
 
 
 def test_a_writer_that_dies_when_the_token_has_ended(

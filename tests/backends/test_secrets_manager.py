@@ -170,7 +170,7 @@ def test_an_outage_when_nothing_is_kept(with_secret: WithSecret, vault: Vault, r
 
 
 def test_something_else_than_aws_answers(with_secret: WithSecret, relay: Relay) -> None:
-    relay.is_out = relay.is_another = True
+    relay.is_out, relay.another = True, b"<html>out of order</html>"
     assert "out of order" not in str(refusal(with_secret(), "is not a text that holds a JSON object"))
 
 
