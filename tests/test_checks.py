@@ -97,7 +97,8 @@ def test_w003_for_a_token_that_rds_would_not_take() -> None:
     assert ids(default=conf) == ["aurora_routing.W003"]
     rds = "shop.cluster-abc.eu-west-1.rds.amazonaws.com"
     assert ids(default={**conf, "OPTIONS": {**options, "iam_host": rds}}) == []
-    assert ids(default={**conf, "HOST": rds}) == []
+    for host in (rds, "shop.global-abc.global.rds.amazonaws.com"):
+        assert ids(default={**conf, "HOST": host}) == []
 
 
 def test_w001_says_so_where_the_c_extension_does_not_load_and_only_there() -> None:

@@ -97,15 +97,14 @@ def explained(what: str) -> Iterator[None]:
             yield
     except Unavailable:
         raise
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - of whatever boto3 raises, who waits must hear
         from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
 
-        if isinstance(exc, ResponseParserError):  # its words are the answer
-            raise Unavailable(f"{what}: boto3 could not read the answer, which may not have been of AWS") from None
         if isinstance(exc, (BotoCoreError, ClientError)):
             raise Unavailable(f"{what}: {exc}") from None
-        raise
+        # Of an answer that it does not understand; its words are that answer, or parts of it.
+        said = f"boto3 could not read the answer ({type(exc).__name__}), which may not have been AWS's"
+        raise Unavailable(f"{what}: {said}") from None
 
 
 def _after_fork_in_child() -> None:

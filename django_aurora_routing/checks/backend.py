@@ -105,7 +105,8 @@ def check_signed_host(app_configs: Any, databases: Iterable[str] | None = None, 
     for alias in _our_aliases():
         login, host = alias.parsed.options.login, str(alias.settings.get("HOST") or "")
         token = login.token if isinstance(login, FederatedLogin) else login
-        if isinstance(token, IamLogin) and not token.host and parse_endpoint(host).kind is EndpointKind.OTHER:
+        is_other = parse_endpoint(host).kind is EndpointKind.OTHER and ".rds." not in host  # a global database's is one
+        if isinstance(token, IamLogin) and not token.host and is_other:
             messages.append(
                 Warning(
                     f"DATABASES[{alias.name!r}]: tokens would be signed for HOST {host!r}, which is no name of RDS's, "

@@ -144,14 +144,11 @@ def test_sts_is_throttled_and_then_out(federated: Federated, relay: Relay) -> No
     )
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [(b"out of order", "boto3 could not read the answer"), (b"<html>out of order</html>", "STS answered without cred")],
-)
-def test_something_else_than_sts_answers(federated: Federated, relay: Relay, answer: bytes, words: str) -> None:
+@pytest.mark.parametrize("answer", [b"out of order", b"<html>out of order</html>", b"<A><AssumeRoleResult/></A>"])
+def test_something_else_than_sts_answers(federated: Federated, relay: Relay, answer: bytes) -> None:
     """Of an answer that boto3 cannot read, its own error has the whole text."""
     relay.is_out, relay.another = True, answer
-    refusal(federated(), words)
+    refusal(federated(), r"boto3 could not read the answer|STS answered without credentials")
 
 
 def test_a_revoked_role(federated: Federated, door: LoginProxy) -> None:
