@@ -44,7 +44,7 @@ class LoginProxy:
     """Listens on every address of a cluster, on a port of its own, until `close()`.
 
     `greets_with` is the authentication that its greeting names; a client that begins with another is asked to switch.
-    `certified_for` are the addresses in its certificate, if not its own.
+    With `asks_again` all are asked to. `certified_for` are the addresses in its certificate, if not its own.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class LoginProxy:
         check: TokenCheck,
         *,
         greets_with: str = _NATIVE.decode(),
+        asks_again: bool = False,
         certified_for: Sequence[str] = (),
     ) -> None:
         self.check = check
@@ -62,6 +63,7 @@ class LoginProxy:
         """What clients have sent before TLS had begun, but for the request to begin it."""
         self._cluster = cluster
         self._greets_with = greets_with.encode()
+        self._asks_again = asks_again
         self._directory = tempfile.TemporaryDirectory()
         hosts = addresses([i.id for i in (cluster.writer, *cluster.readers)], is_cluster=True)
         self.ca = make_certificate(Path(self._directory.name), certified_for or hosts)
@@ -134,7 +136,7 @@ class LoginProxy:
         ends[0] = inside = self._context.wrap_socket(client, server_side=True)
         sequence, hello = _read(inside)
         answer = _Answer(hello)
-        if answer.plugin != _CLEAR_TEXT:
+        if answer.plugin != _CLEAR_TEXT or self._asks_again:
             _write(inside, sequence + 1, b"\xfe" + _CLEAR_TEXT + b"\0")
             sequence, answer.password = _read(inside)
         token = answer.password.rstrip(b"\0").decode("utf-8", "replace")

@@ -224,12 +224,15 @@ def test_to_a_server_of_another_name_no_token_is_sent_unless_the_user_says_so(
         other.close()
 
 
-def test_a_server_that_begins_with_the_clear_text_plugin(
-    with_iam: WithIam, door: LoginProxy, cluster: LocalCluster
+@pytest.mark.parametrize("manner", [{"greets_with": "mysql_clear_password"}, {"asks_again": True}], ids=str)
+def test_other_ways_to_ask_for_a_token(
+    with_iam: WithIam, door: LoginProxy, cluster: LocalCluster, manner: dict[str, Any]
 ) -> None:
-    other = LoginProxy(cluster, door.check, greets_with="mysql_clear_password")
+    """What the connector answers when it is asked to switch, it logs; the fixture `aws` looks for that."""
+    other = LoginProxy(cluster, door.check, **manner)
     try:
         assert value(with_iam("with_token", port=other.port, plugins="iam", **trusting(other.ca))) == 1
+        door.attempts += other.attempts
     finally:
         other.close()
 
