@@ -19,7 +19,7 @@ DRIVERS = {"mysql", "_mysql_connector", "MySQLdb", "psycopg", "psycopg2"}
 AWS = {"boto3", "botocore"}
 SHARED = {"errors", "conf", "signals"}
 BELOW_BACKENDS = {"core", "drivers", "dialects", "aws", "cluster", *SHARED}
-EVERYTHING_BUT_LAB = {*BELOW_BACKENDS, "routing", "routers", "middleware", "backends", "testing", "__init__"}
+EVERYTHING_BUT_LAB = {*BELOW_BACKENDS, "config", "routing", "routers", "middleware", "backends", "testing", "__init__"}
 
 
 @dataclass(frozen=True)

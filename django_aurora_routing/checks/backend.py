@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning
 
+from ..config import ENGINES
 from ..core.endpoints import EndpointKind, parse_endpoint
 from ..core.options import ParsedOptions
 
-CONNECTOR, MYSQLCLIENT = ENGINES = (
-    "django_aurora_routing.backends.mysql_connector",
-    "django_aurora_routing.backends.mysql",
-)
+CONNECTOR = ENGINES[0]
 
 
 class _Alias(NamedTuple):
