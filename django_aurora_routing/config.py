@@ -42,6 +42,11 @@ def databases(
     Every reader mirrors the writer in tests, is not part of ATOMIC_REQUESTS, and with our engines is `read_only`.
     Raises ImproperlyConfigured.
     """
+    for key in common:
+        if not key.isupper():
+            raise TypeError(
+                f"databases() has no argument {key!r}: it has writer, readers and name, and settings, in capitals."
+            )
     base = _definition(writer)
     if not base.get("ENGINE") and not common.get("ENGINE"):
         raise ImproperlyConfigured(

@@ -143,6 +143,11 @@ def test_what_is_refused(arguments: dict[str, Any], said: str) -> None:
     assert said in str(raised.value)
 
 
+def test_a_misspelt_argument_is_no_setting() -> None:
+    with pytest.raises(TypeError, match=r"no argument 'reader'.* writer, readers and name"):
+        databases(URL, reader=["replica"])
+
+
 def test_no_password_in_an_error() -> None:
     with pytest.raises(ImproperlyConfigured) as raised:
         databases("aurora-mysql://shop:hun[ter2@host:port/shop")
