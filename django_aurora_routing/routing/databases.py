@@ -272,7 +272,8 @@ def _prepare(block: Any, database: Any, options: dict[str, Any]) -> str:
             _static.add(database)
     for name in options:
         if name not in _Options._fields:
-            raise TypeError(f"in_database() has no argument {name!r}.{did_you_mean(name, _Options._fields)}")
+            known = ("database", "read", "write", *_Options._fields)
+            raise TypeError(f"in_database() has no argument {name!r}.{did_you_mean(name, known)}")
     block._options = _Options(**options)
     if block._options != _Options() or block._settings is not None:
         block._includes = None if block._options.models is None else includes(block._options.models)

@@ -82,6 +82,18 @@ def test_the_signature_begins_as_in_the_quickstart() -> None:
 # -- atomic
 
 
+@pytest.mark.parametrize(("wrong", "right"), [("wrte", "write"), ("model", "models")])
+def test_an_argument_that_is_not_there_is_refused_with_the_nearest_name(wrong: str, right: str) -> None:
+    with pytest.raises(TypeError, match=f"no argument '{wrong}'. Did you mean '{right}'"):
+        in_database("external", **{wrong: True})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("max_lag", ["1", -1, float("nan"), True])
+def test_a_lag_that_is_no_number_of_seconds_is_refused_at_once(max_lag: Any) -> None:
+    with pytest.raises(ValueError, match="max_lag must be a number of seconds, 0 or more, not"):
+        in_reader(max_lag=max_lag)
+
+
 def test_trap_17_the_block_is_a_transaction_on_its_database() -> None:
     with contextlib.suppress(Undo), in_database("external", write=True, atomic=True):
         assert [alias for alias in connections if is_open(alias)] == ["external"]
@@ -371,6 +383,7 @@ def test_a_model_that_was_swapped_is_the_one_in_its_place() -> None:
         ([models.Model], ValueError, "models takes"),
         ([3], ValueError, "models takes"),
         (dict, ValueError, "models takes"),
+        (3, ValueError, "models takes"),
     ],
 )
 def test_models_that_are_not_there_are_refused_at_once(given: Any, error: type[Exception], said: str) -> None:
