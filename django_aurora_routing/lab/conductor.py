@@ -162,6 +162,7 @@ class Conductor:
             each(lambda reader: replication.wait_applied(reader.server, position), running)
 
     def delay_replication(self, instance_id: str, seconds: int) -> None:
+        _check_delay(seconds)
         with self._lock:
             instance = self._get(instance_id, "running")
             writer = self._writer("running")
@@ -194,7 +195,8 @@ class Conductor:
         self._all.loop.run(lambda: gate.set_mute(True))
 
     def delay(self, instance_id: str, seconds: float) -> None:
-        self._get(instance_id).gate.delay = max(0.0, seconds)
+        _check_delay(seconds)
+        self._get(instance_id).gate.delay = float(seconds)
 
     def clear(self, instance_id: str) -> None:
         gate = self._get(instance_id).gate
@@ -235,3 +237,8 @@ class Conductor:
             if is_current and instance.state != "dead" and not instance.gate.is_held:
                 logger.warning("the server of %s ended by itself or by an outside hand", instance.id)
                 self._all.take_down(instance)
+
+
+def _check_delay(seconds: float) -> None:
+    if not seconds >= 0:
+        raise LabError(f"A delay is 0 seconds or more, not {seconds:g}.")

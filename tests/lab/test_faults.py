@@ -267,6 +267,8 @@ def test_the_single_server_has_the_same_faults(server: LocalServer) -> None:
         (lambda cluster: cluster.writer.thaw(), r"is running, not frozen"),
         (lambda cluster: cluster.promote(cluster.writer), r"is the writer already"),
         (lambda cluster: cluster.writer.delay_replication(1), r"only a reader can lag"),
+        (lambda cluster: cluster.readers[0].delay_replication(-1), r"A delay is 0 seconds or more, not -1"),
+        (lambda cluster: cluster.writer.delay(-0.5), r"A delay is 0 seconds or more, not -0\.5"),
     ],
 )
 def test_what_cannot_be_done_is_said(cluster: LocalCluster, wrong: object, message: str) -> None:
