@@ -10,7 +10,6 @@ from ..core.failures import Failure, classify_mysql
 from ..core.statements import is_one_statement, is_plain_read
 from ..errors import (
     FailoverError,
-    FailoverFailedError,
     FailoverSuccessError,
     TransactionResolutionUnknownError,
 )
@@ -19,16 +18,16 @@ MAX_REPEATS = 5
 """How many losses in a row one statement may live through; the sixth is reported."""
 
 
-def _may_repeat(error: FailoverError, sql: Any) -> bool:
-    if error.in_transaction or isinstance(error, FailoverFailedError):
-        return False
-    return isinstance(error, FailoverSuccessError) or (isinstance(sql, str) and is_plain_read(sql))
-
-
 def _unknown(reason: str, cause: FailoverError) -> TransactionResolutionUnknownError:
     error = TransactionResolutionUnknownError(f"{reason}: {cause}")
     error.in_transaction, error.__cause__ = False, cause
     return error
+
+
+def _certain(error: FailoverError) -> FailoverSuccessError:
+    certain = FailoverSuccessError(f"The connection was lost during a read: {error.__cause__}")
+    certain.in_transaction, certain.__cause__ = False, error.__cause__
+    return certain
 
 
 class ClusterCursorMixin:
@@ -45,10 +44,15 @@ class ClusterCursorMixin:
             return super()._execute(sql, params, *context)  # type: ignore[misc]
         except FailoverError as exc:
             error = self._judged(exc, sql)
+        was_slow = False
         for _ in range(MAX_REPEATS):
-            if not _may_repeat(error, sql):
+            if error.in_transaction or not isinstance(error, FailoverSuccessError):
                 break
+            ran_out = db.ran_out_of_time
             db.ensure_connection()
+            if ran_out and (was_slow or db.is_where_time_ran_out()):
+                db.raise_as_it_came(error)  # to wait once more would end no better
+            was_slow = ran_out
             self.cursor = db.create_cursor()
             try:
                 return super()._execute(sql, params, *context)  # type: ignore[misc]
@@ -57,6 +61,7 @@ class ClusterCursorMixin:
         raise error
 
     def _executemany(self, sql: Any, param_list: Any, *context: Any) -> Any:
+        self._move_on()
         self.db.follow_read_only()
         try:
             return super()._executemany(sql, param_list, *context)  # type: ignore[misc]
@@ -66,15 +71,30 @@ class ClusterCursorMixin:
             raise _unknown("executemany() was cut off, some of its rows may be there", exc) from exc
 
     def callproc(self, procname: Any, params: Any = None, kparams: Any = None) -> Any:
+        self._move_on()
         self.db.follow_read_only()
         try:
             return super().callproc(procname, params, kparams)  # type: ignore[misc]
         except FailoverError as exc:
             raise self._judged(exc, f"CALL {procname}") from exc.__cause__
 
+    def _move_on(self) -> None:
+        """Have a cursor that was made before a loss and kept lead to the present connection."""
+        connection, db = getattr(self.cursor, "connection", None), self.db
+        if connection is not None and connection is not db.connection and db.is_to_go_on():
+            db.ensure_connection()
+            self.cursor = db.create_cursor()
+
     def _judged(self, error: FailoverError, sql: Any) -> FailoverError:
-        """The error, or what it comes to where a refused write was not the first of its call."""
-        if error.in_transaction or not isinstance(error, FailoverSuccessError):
+        """The error, or what it comes to for this statement.
+
+        A read that was cut off has done nothing; a refused write that was not the first of its call may have.
+        """
+        if error.in_transaction:
+            return error
+        if isinstance(error, TransactionResolutionUnknownError) and isinstance(sql, str) and is_plain_read(sql):
+            return _certain(error)
+        if not isinstance(error, FailoverSuccessError):
             return error
         facts = self.db.driver.facts(error.__cause__)
         was_refused = facts is not None and classify_mysql(facts) is Failure.READ_ONLY

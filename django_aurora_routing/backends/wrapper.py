@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import Error, OperationalError
@@ -15,8 +15,9 @@ from ..cluster.activity import Activity
 from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
 from ..cluster.topology_monitor import MissingPattern
+from ..core.endpoints import Address
 from ..core.failover import Place, place_of
-from ..core.failures import ErrorFacts, Failure, classify_mysql
+from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql
 from ..core.options import FailoverMode, ParsedOptions
 from ..drivers.base import Connection, Driver
 from ..errors import (
@@ -25,17 +26,18 @@ from ..errors import (
     FailoverSuccessError,
     TransactionResolutionUnknownError,
 )
-from .cursor import MAX_REPEATS, ClusterCursor, ClusterDebugCursor
+from .cursor import ClusterCursor, ClusterDebugCursor
 from .errors import ClusterErrorWrapper
 from .lost import LostConnection
 from .phases import InPhase, Phase
 from .read_only import ReadOnlySessionMixin
+from .transactions import TransactionsMixin
 from .wiring import checked_options, cluster_known_to, search_for, seed_of
 
 logger = logging.getLogger(__name__)
 
 
-class ClusterWrapperMixin(ReadOnlySessionMixin):
+class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
     """Over a Django `DatabaseWrapper`. The engine names its driver and what that driver is connected with."""
 
     driver: Driver
@@ -45,14 +47,13 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
     error_wrapper_class: type[ClusterErrorWrapper] = ClusterErrorWrapper
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._needs_rollback = False
         super().__init__(*args, **kwargs)
         self._search: Search | None = None
         self._activity = Activity()
         self.phase = Phase.STATEMENT
         self._generation = 0
         self._after_failure = False
-        self._begun_by_atomic = False
+        self._ran_out_at: Address | None = None
         self._parsed: tuple[Any, ParsedOptions] | None = None
 
     @cached_property
@@ -69,9 +70,6 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
     def all_errors(self) -> tuple[type[BaseException], ...]:
         """Database errors as the driver raises them and as Django does."""
         return (Error, *self.driver_errors)
-
-    def _in_phase(self, phase: Phase) -> InPhase:
-        return InPhase(self, phase)
 
     # -- connecting
 
@@ -92,7 +90,7 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
     def connect(self) -> None:
         """Connect by Django's own way, so that each switch restores all session state; again if that is cut off."""
         began = time.monotonic()
-        with self._in_phase(Phase.CONNECT):
+        with InPhase(self, Phase.CONNECT):
             while True:
                 try:
                     return super().connect()
@@ -210,7 +208,7 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
         if self.connection is None or isinstance(self.connection, LostConnection):
             return False
         try:
-            with self._in_phase(Phase.CHECK), self.wrap_database_errors:
+            with InPhase(self, Phase.CHECK), self.wrap_database_errors:
                 self.driver.ask(self.connection, "SELECT 1")
         except Error:
             return False
@@ -223,16 +221,37 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
         search, phase = self._search, self.phase
         if search is None or phase in (Phase.CONNECT, Phase.CHECK) or not search.options.uses_failover:
             return
-        if self.connection is None or isinstance(self.connection, LostConnection):
-            return
         if search.cluster.dialect is None or not search.cluster.dialect.is_cluster:
             return
         failure = classify_mysql(facts)
         if failure not in (Failure.LOST, Failure.NEVER_SENT, Failure.READ_ONLY):
             return
+        if self._is_of_a_former_connection(failure):
+            self._meet_a_late_cursor(error)
+        if self.connection is None:
+            return
         if failure is Failure.READ_ONLY and not self._is_on_a_demoted_writer(search):
             return
-        self._meet_loss(search, failure, error)
+        self._meet_loss(search, failure, error, self._has_run_out_of_time(facts, failure))
+
+    def _is_of_a_former_connection(self, failure: Failure) -> bool:
+        """Whether an error came from a cursor that was made before a loss and has been kept."""
+        if self.connection is None:
+            return self._after_failure
+        if isinstance(self.connection, LostConnection):
+            return True
+        return failure is Failure.NEVER_SENT and not self.driver.is_hung_up(self.connection)
+
+    def is_to_go_on(self) -> bool:
+        """Whether there is a connection, or there was one and it was lost; False once the application has closed it."""
+        return self.connection is not None or self._after_failure
+
+    def _meet_a_late_cursor(self, cause: BaseException) -> NoReturn:
+        if isinstance(self.connection, LostConnection):
+            self.connection.raise_again()
+        error = FailoverSuccessError(f"Alias {self.alias!r}: this cursor's connection was lost. Make another.")
+        error.in_transaction = False  # what was to be run belongs to the present connection, which has a way to go on
+        raise error from cause
 
     def _is_on_a_demoted_writer(self, search: Search) -> bool:
         """A write was refused as read-only: the application's mistake, unless this was the writer and is no more."""
@@ -247,13 +266,37 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
         except self.driver_errors:
             return True
 
-    def _meet_loss(self, search: Search, failure: Failure, cause: BaseException) -> None:
+    def _has_run_out_of_time(self, facts: ErrorFacts, failure: Failure) -> bool:
+        """Whether it was the application's own `read_timeout` or `write_timeout` that has ended the connection."""
+        if facts.timed_out or failure is not Failure.LOST or facts.errno not in CLIENT_SIDE_LOSSES:
+            return facts.timed_out
+        params = self._parsed[1].driver if self._parsed is not None else {}
+        has_limit = any(params.get(name) for name in ("read_timeout", "write_timeout"))
+        return has_limit and not self.driver.is_hung_up(self.connection)
+
+    @property
+    def ran_out_of_time(self) -> bool:
+        """Whether such a time limit was how the last connection was lost."""
+        return self._ran_out_at is not None
+
+    def is_where_time_ran_out(self) -> bool:
+        """Whether the present connection leads to that same server, which then was slow and not dead."""
+        return self._ran_out_at == self._activity.address
+
+    def raise_as_it_came(self, error: FailoverError) -> None:
+        """Raise what Django's own backend would have raised in the place of one of ours."""
+        cause = error.__cause__
+        if cause is not None and (facts := self.driver.facts(cause)) is not None:
+            self.wrap_database_errors.convert(cause, facts, None)
+
+    def _meet_loss(self, search: Search, failure: Failure, cause: BaseException, ran_out: bool) -> None:
         in_transaction = self.in_atomic_block or not self.autocommit
         phase, address = self.phase, self._activity.address
         assert address is not None
         logger.warning("alias %r lost its connection to %s while %s: %s", self.alias, address, phase.value, cause)
         self.errors_occurred = True
         self._after_failure = True
+        self._ran_out_at = address if ran_out else None
         certain = failure is not Failure.LOST
         if not in_transaction or phase in (Phase.ROLLBACK, Phase.END):
             self._drop(LostConnection(None) if in_transaction else None)
@@ -261,11 +304,15 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
             error = self._loss_error(address, None, certain or phase in (Phase.BEGIN, Phase.ROLLBACK), False)
         else:
             certain = certain or phase is not Phase.COMMIT
+            self.run_on_commit = []  # nor will it be committed, should somebody look at them (TestCase does)
             # Before the search, which a signal handler may interrupt: the block is lost whatever comes of it.
             self._drop(LostConnection(self._loss_error(address, None, certain, True)))
             refused = search.find_again(address, str(cause))
             error = self._loss_error(address, refused, certain, True)
             self.connection = LostConnection(error)
+            place = place_of(address, search.options.failover_mode, search.cluster.view)
+            if ran_out and certain and refused is None and place is Place.RIGHT:
+                return  # a slow statement on a living server, which is no failover; the block is lost all the same
         raise error from cause
 
     def meet_interruption(self) -> None:
@@ -303,93 +350,3 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
             error = FailoverSuccessError(f"{lost} before the statement had any effect. Run it again.")
         error.in_transaction = in_transaction
         return error
-
-    # -- transactions
-
-    def _commit_phase(self) -> Phase:
-        # A connection that is found dead now has lost its transaction for certain; after sending COMMIT one cannot say.
-        return Phase.STATEMENT if self.is_hung_up() else Phase.COMMIT
-
-    def _commit(self) -> Any:
-        with self._in_phase(self._commit_phase()):
-            return super()._commit()  # type: ignore[misc]
-
-    def _rollback(self) -> Any:
-        with self._in_phase(Phase.ROLLBACK):
-            try:
-                return super()._rollback()  # type: ignore[misc]
-            except FailoverError:
-                return None  # a connection that is gone has been rolled back by the server
-
-    def rollback(self) -> None:
-        super().rollback()
-        if isinstance(self.connection, LostConnection) and not self._begun_by_atomic:
-            # Transactions by hand (autocommit off): the next one begins on a new connection, also by hand.
-            self.connection = None
-            self.connect()
-            self.set_autocommit(False)
-
-    @property
-    def needs_rollback(self) -> bool:
-        """Django's flag, but False while a lost connection is stood in for.
-
-        So a block that would end without an error ends by COMMIT, which raises the loss, instead of by a ROLLBACK
-        that says nothing.
-        """
-        return self._needs_rollback and not isinstance(self.connection, LostConnection)
-
-    @needs_rollback.setter
-    def needs_rollback(self, value: bool) -> None:
-        self._needs_rollback = value
-
-    def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
-        if isinstance(self.connection, LostConnection):
-            self._leave_lost_transaction(self.connection, autocommit)
-            return
-        phase = self.phase
-        if phase is not Phase.CONNECT:
-            phase = Phase.BEGIN if self.autocommit else Phase.END if self._begun_by_atomic else self._commit_phase()
-        for attempt in range(MAX_REPEATS + 1):
-            try:
-                with self._in_phase(phase):
-                    super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
-                break
-            except FailoverError as exc:
-                if self.autocommit is autocommit:
-                    raise  # that was done, so this comes from an on_commit() hook
-                if phase is Phase.END:
-                    self._end_without_connection(autocommit)
-                    break
-                if autocommit and isinstance(self.connection, LostConnection):
-                    self._forget_lost_transaction()  # it was to end here, and who asked for that is told of the loss
-                if phase is not Phase.BEGIN or isinstance(exc, FailoverFailedError) or attempt == MAX_REPEATS:
-                    raise
-        # Only Atomic.__enter__ asks for this, and only Atomic.__exit__ undoes it, after its COMMIT or ROLLBACK.
-        self._begun_by_atomic = not autocommit and force_begin_transaction_with_broken_autocommit
-
-    def run_and_clear_commit_hooks(self) -> None:
-        with self._in_phase(Phase.STATEMENT):  # they are the application's, and what is lost in them is, too
-            super().run_and_clear_commit_hooks()
-
-    def _end_without_connection(self, autocommit: bool) -> None:
-        """The block has been committed or rolled back; a connection that died after that had nothing left to do."""
-        self.connection = None
-        self.autocommit = autocommit
-        if autocommit and self.run_commit_hooks_on_set_autocommit_on:
-            self.run_and_clear_commit_hooks()
-            self.run_commit_hooks_on_set_autocommit_on = False
-
-    def _leave_lost_transaction(self, lost: LostConnection, autocommit: bool) -> None:
-        if not autocommit:
-            lost.raise_again()
-        self._forget_lost_transaction()
-        begun_by_hand, self._begun_by_atomic = not self._begun_by_atomic, False
-        if begun_by_hand and lost.error is not None:
-            lost.raise_again()  # to MySQL, going back to autocommit is a COMMIT
-
-    def _forget_lost_transaction(self) -> None:
-        self.connection = None
-        self.autocommit = True
-        self.needs_rollback = False
-        self.run_on_commit = []
-        self.run_commit_hooks_on_set_autocommit_on = False

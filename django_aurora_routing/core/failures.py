@@ -55,6 +55,8 @@ _LOST = frozenset(
         4031,  # ER_CLIENT_INTERACTION_TIMEOUT (MySQL 8.0.24+, wait_timeout)
     }
 )
+CLIENT_SIDE_LOSSES = frozenset({2006, 2013, 2026, 2055})
+"""Of these, what the client's library says when it gives a connection up, whoever has ended it."""
 _UNREACHABLE = frozenset({2001, 2002, 2003, 2004, 2005, 2012, 2013, 2055, 1042, 1053, 1077, 1079, 1152, 1158, 1159})
 _BUSY = frozenset({1040, 1203, 1226, 1129})
 _REFUSED_LOGIN = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1698, 1862, 2049, 2059, 2061, 3118, 3159})

@@ -38,7 +38,7 @@ class Driver(Protocol):
         """Whether a call was left before its answer had been read, so that the next one would get it for its own."""
 
     def is_hung_up(self, connection: Connection) -> bool:
-        """True when the server has already ended an idle connection: nothing sent on it would be carried out.
+        """True when an idle connection has ended, by the server or here: nothing sent on it would be carried out.
 
         A look at the socket without waiting; False where that cannot be told.
         """

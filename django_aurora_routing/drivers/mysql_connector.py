@@ -198,10 +198,18 @@ def is_hung_up(connection: MySQLConnectionAbstract) -> bool:
     """See `drivers.base.Driver`. One poll() of the socket without waiting, about 1 us."""
     fd = _descriptor_of(connection)
     if fd is None:
-        return False
+        return _is_closed(connection)
     poll = select.poll()
     poll.register(fd, HUNG_UP)
     return bool(poll.poll(0))
+
+
+def _is_closed(connection: Any) -> bool:
+    if isinstance(connection, MySQLConnection):
+        sock = connection._socket.sock if connection._socket is not None else None
+        return sock is None or sock.fileno() < 0
+    session = connection._cmysql
+    return session is None or not session.connected()
 
 
 _TIMEOUT_ERRORS = tuple(

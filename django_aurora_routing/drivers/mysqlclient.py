@@ -34,8 +34,13 @@ _send = _mysql.connection.query
 
 
 def _nothing_seen(timeout: int) -> Sequence[object]:
-    """What poll() says where there is no socket to look at."""
+    """What poll() says where there is no socket to look at yet."""
     return ()
+
+
+def _end_seen(timeout: int) -> Sequence[object]:
+    """What poll() says where there is none any more."""
+    return (None,)
 
 
 _RESULT = ("_result", "description", "description_flags", "warning_count", "rowcount", "lastrowid")
@@ -171,7 +176,7 @@ class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
     def let_go(self) -> None:
         """Close the duplicate."""
         kept, self.spare = self.spare, None
-        self._poll = _nothing_seen
+        self._poll = _end_seen
         if kept is not None:
             kept.close()
 
