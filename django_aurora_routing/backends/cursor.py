@@ -61,8 +61,7 @@ class ClusterCursorMixin:
         raise error
 
     def _executemany(self, sql: Any, param_list: Any, *context: Any) -> Any:
-        self._move_on()
-        self.db.follow_read_only()
+        self._make_ready()
         try:
             return super()._executemany(sql, param_list, *context)  # type: ignore[misc]
         except FailoverSuccessError as exc:
@@ -71,19 +70,28 @@ class ClusterCursorMixin:
             raise _unknown("executemany() was cut off, some of its rows may be there", exc) from exc
 
     def callproc(self, procname: Any, params: Any = None, kparams: Any = None) -> Any:
-        self._move_on()
-        self.db.follow_read_only()
+        self._make_ready()
         try:
             return super().callproc(procname, params, kparams)  # type: ignore[misc]
         except FailoverError as exc:
             raise self._judged(exc, f"CALL {procname}") from exc.__cause__
 
-    def _move_on(self) -> None:
-        """Have a cursor that was made before a loss and kept lead to the present connection."""
-        connection, db = getattr(self.cursor, "connection", None), self.db
-        if connection is not None and connection is not db.connection and db.is_to_go_on():
-            db.ensure_connection()
-            self.cursor = db.create_cursor()
+    def _make_ready(self) -> None:
+        """Meet a loss that there has been before a call that cannot be repeated, having sent a part of it."""
+        db = self.db
+        for attempt in range(MAX_REPEATS + 1):
+            connection = getattr(self.cursor, "connection", None)
+            if connection is not None and connection is not db.connection and db.is_to_go_on():
+                db.ensure_connection()
+                self.cursor = db.create_cursor()
+            try:
+                db.follow_read_only()
+                if db.is_hung_up():
+                    db.meet_hang_up()
+                return
+            except FailoverSuccessError as exc:
+                if exc.in_transaction or attempt == MAX_REPEATS:
+                    raise
 
     def _judged(self, error: FailoverError, sql: Any) -> FailoverError:
         """The error, or what it comes to for this statement.

@@ -141,6 +141,11 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
             connection is not None and not isinstance(connection, LostConnection) and self.driver.is_hung_up(connection)
         )
 
+    def meet_hang_up(self) -> None:
+        """Have what `is_hung_up()` has seen raised now, while nothing has been sent."""
+        with InPhase(self, Phase.BEGIN), self.wrap_database_errors:
+            self.driver.ask(self.connection, "DO 0")
+
     def _as_error(self, refused: Refused) -> BaseException:
         error = refused.error
         if isinstance(error, MissingPattern):
