@@ -102,6 +102,7 @@ class Conductor:
             for instance in everyone:
                 self.clear(instance.id)
                 self.report(instance.id, None, None)
+            self.release_endpoint()
             for instance in sorted(everyone, key=lambda instance: instance is not self._all.writer):
                 if instance.state == "frozen":
                     self.thaw(instance.id)
@@ -175,6 +176,18 @@ class Conductor:
         """Set what the topology says of an instance; None lets the lab say it again."""
         instance = self._get(instance_id)
         instance.cpu, instance.lag_ms = cpu, lag_ms
+
+    # Faults of names
+
+    def hold_endpoint(self) -> None:
+        with self._lock:
+            self._all.stale = self._writer()
+            self._all.settle()
+
+    def release_endpoint(self) -> None:
+        with self._lock:
+            self._all.stale = None
+            self._all.settle()
 
     # Faults on the wire
 
