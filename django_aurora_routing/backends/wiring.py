@@ -77,9 +77,11 @@ def cluster_key_of(settings_dict: Mapping[str, Any], options: Options) -> str:
 def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> ClusterSettings:
     """What the alias says of its cluster."""
     seed = seed_of(settings_dict)
+    implied = (default_host_pattern(parse_endpoint(name.host), name.port) for name in (seed, *options.hosts))
     return ClusterSettings(
         seed=seed,
-        pattern=options.host_pattern or default_host_pattern(parse_endpoint(seed.host), seed.port),
+        hosts=options.hosts,
+        pattern=options.host_pattern or next(filter(None, implied), None),
         dialect=options.dialect,
         refresh=options.topology_refresh,
         high_refresh=options.topology_high_refresh,

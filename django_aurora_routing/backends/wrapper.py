@@ -14,7 +14,7 @@ from django.utils.functional import cached_property
 from ..cluster.activity import Activity
 from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
-from ..cluster.topology_monitor import MissingPattern
+from ..cluster.meeting import MissingPattern
 from ..core.endpoints import Address
 from ..core.failover import Place, place_of
 from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql

@@ -29,6 +29,7 @@ class ClusterSettings:
     """What a cluster is known by before anybody has connected. Times in seconds."""
 
     seed: Address
+    hosts: tuple[Address, ...]
     pattern: HostPattern | None
     dialect: str | None
     refresh: float
@@ -37,6 +38,11 @@ class ClusterSettings:
     detection_interval: float
     detection_count: int
     disposal: float
+
+    @property
+    def names(self) -> tuple[Address, ...]:
+        """All that lead to the cluster, HOST first."""
+        return tuple(dict.fromkeys((self.seed, *self.hosts)))
 
     @property
     def monitoring(self) -> tuple[object, ...]:
@@ -215,7 +221,8 @@ class Cluster:
             if outcome is not None and outcome[0] == links:
                 return outcome[1]
             if time.monotonic() >= until and not self.is_met():
-                return TimeoutError(f"no answer from {self.settings.seed} in time")
+                names = ", ".join(map(str, self.settings.names))
+                return TimeoutError(f"no answer from {names} in time")
         return None
 
     def _begin_to_meet(self, links: Links) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Hashable
 
 from .cluster import Cluster
 
+KEPT = 32
+"""How many clusters are remembered although nobody uses them: a process that has met one needs HOST no more."""
+
 _lock = threading.Lock()
 _clusters: dict[Hashable, Cluster] = {}
 
@@ -16,14 +19,16 @@ _clusters: dict[Hashable, Cluster] = {}
 def cluster_of(key: Hashable, make: Callable[[], Cluster]) -> Cluster:
     """The cluster known by `key`, made by `make` when it is met for the first time.
 
-    Making one is also the occasion to forget those that nobody has used for long.
+    Making one is also the occasion to forget the oldest of those that nobody has used for long.
     """
     if (cluster := _clusters.get(key)) is not None:
         return cluster
     made = make()
     with _lock:
-        for idle in [key for key, cluster in _clusters.items() if cluster.is_idle()]:
-            del _clusters[idle]
+        if len(_clusters) > KEPT:
+            idle = [key for key, cluster in _clusters.items() if cluster.is_idle()]
+            for forgotten in idle[: len(_clusters) - KEPT]:
+                del _clusters[forgotten]
         return _clusters.setdefault(key, made)
 
 

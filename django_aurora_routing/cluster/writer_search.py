@@ -42,9 +42,9 @@ class WriterSearch:
         return [connection for connection in inherited if connection is not None]
 
     def begin(self) -> None:
-        """Ask all instances, and HOST, which may lead to one that is not known yet."""
+        """Ask all instances, and HOST and `hosts`, which may lead to one that is not known yet."""
         cluster = self._cluster
-        addresses = [*(i.address for i in cluster.view.topology.instances), cluster.settings.seed]
+        addresses = [*(i.address for i in cluster.view.topology.instances), *cluster.settings.names]
         for address in dict.fromkeys(addresses):
             self._probe(address).wake()
 

@@ -9,12 +9,13 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from .endpoints import EndpointKind, HostPattern, parse_endpoint, parse_host_pattern
+from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts
 from .option_table import (
     BOOL,
     CHOICE,
     DEFAULT_PLUGINS,
     FAILOVER,
+    HOSTS,
     INT,
     LATER_DIALECTS,
     LATER_PREFIXES,
@@ -65,6 +66,7 @@ class Options:
     plugins: tuple[str, ...] = DEFAULT_PLUGINS
     cluster_id: str | None = None
     host_pattern: HostPattern | None = None
+    hosts: tuple[Address, ...] = ()
     dialect: str | None = None
     connect_timeout: float = 10.0
     read_only: bool = False
@@ -185,6 +187,12 @@ def _build(
             pattern = parse_host_pattern(str(text), port)
         except ValueError as exc:
             problems.append(Problem("OPTIONS['cluster_instance_host_pattern']", f"{text!r} cannot be used: {exc}.", ""))
+    hosts: tuple[Address, ...] = ()
+    try:
+        hosts = parse_hosts(of("hosts"), port)
+    except ValueError as exc:
+        hint = "Write a list of names, 'host' or 'host:port', or one text with commas between them."
+        problems.append(Problem("OPTIONS['hosts']", f"{exc}.", hint))
     is_reader_endpoint = parse_endpoint(host).kind is EndpointKind.READER
     read_only = bool(of("read_only"))
     mode = of("failover_mode")
@@ -203,6 +211,7 @@ def _build(
         plugins=_parse_plugins(values.get("plugins"), problems),
         cluster_id=str(values["cluster_id"]) if values.get("cluster_id") is not None else None,
         host_pattern=pattern,
+        hosts=hosts,
         dialect=_optional_text(of("wrapper_dialect")),
         connect_timeout=number("connect_timeout"),
         read_only=read_only,
@@ -249,8 +258,8 @@ def _parse_plugins(value: object, problems: list[Problem]) -> tuple[str, ...]:
 
 def _parse_value(row: OptionRow, value: object, problems: list[Problem]) -> object:
     """The value in our units, or None (meaning the default) after having noted a problem."""
-    if value is None:
-        return None
+    if value is None or row.kind == HOSTS:
+        return value
     setting = f"OPTIONS[{row.name!r}]"
     if row.kind == BOOL:
         if isinstance(value, bool):
