@@ -214,6 +214,10 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
             return False
         try:
             with InPhase(self, Phase.CHECK), self.wrap_database_errors:
+                if (search := self._search) is not None:
+                    # The host monitor ends a question that a silent server leaves open; without it a limit has to.
+                    is_watched = self._activity.monitor is not None
+                    return search.still_serves(self.connection, None if is_watched else self._options.connect_timeout)
                 self.driver.ask(self.connection, "SELECT 1")
         except Error:
             return False

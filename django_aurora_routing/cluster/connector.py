@@ -74,7 +74,8 @@ class Search:
         limit = options.failover_timeout if options.uses_failover else options.connect_timeout
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
         plan = Plan(options.failover_mode, now + limit, strategy, turn=next(_turns))
-        return self._follow(plan, params, now)
+        # The first meeting was before that: the writer has called itself one then, but maybe by another name.
+        return self._follow(plan, params, time.monotonic())
 
     def _follow(self, plan: Plan, params: Mapping[str, Any], began: float) -> Opened | Refused:
         cluster, options = self.cluster, self.options
@@ -148,6 +149,18 @@ class Search:
         if refuses == wants_writer:
             return "it is a reader now" if refuses else "it is the writer now"
         return None
+
+    def still_serves(self, connection: Connection, timeout: float | None) -> bool:
+        """Ask a connection that was opened earlier whether it lives and still has the role that is wanted.
+
+        One question for both; that it is dead is told by the driver's own errors.
+        """
+        dialect, mode = self.cluster.dialect, self.options.failover_mode
+        if dialect is None or not dialect.is_cluster or mode is FailoverMode.READER_OR_WRITER:
+            self.driver.ask(connection, "SELECT 1", timeout)
+            return True
+        refuses = dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql, timeout))
+        return refuses is (mode is FailoverMode.STRICT_READER)
 
     def _await(self, step: AwaitTopology) -> None:
         """Wait for news, having made sure that somebody is looking for them, with credentials that work."""
