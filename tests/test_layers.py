@@ -238,7 +238,7 @@ REPORT = """
 print(*sorted(thread.name for thread in threading.enumerate()))
 print(*sorted(name for name in {packages} if name in sys.modules))
 """
-OPTIONAL = ["boto3", "botocore", "celery", "opentelemetry", "sqlalchemy", "MySQLdb", "psycopg"]
+OPTIONAL = ["boto3", "botocore", "celery", "gevent", "gunicorn", "opentelemetry", "sqlalchemy", "MySQLdb", "psycopg"]
 
 
 def test_on_sqlite_nothing_starts_and_no_driver_is_imported() -> None:

@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import math
 import os
-import select
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, Clie
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
 from .read_ahead import read_ahead
-from .sockets import HUNG_UP, descriptor_in, point_nowhere, shut_login_down, socket_id
+from .sockets import HUNG_UP, descriptor_in, point_nowhere, poll, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
 try:
@@ -199,9 +198,9 @@ def is_hung_up(connection: MySQLConnectionAbstract) -> bool:
     fd = _descriptor_of(connection)
     if fd is None:
         return _is_closed(connection)
-    poll = select.poll()
-    poll.register(fd, HUNG_UP)
-    return bool(poll.poll(0))
+    polled = poll()
+    polled.register(fd, HUNG_UP)
+    return bool(polled.poll(0))
 
 
 def _is_closed(connection: Any) -> bool:

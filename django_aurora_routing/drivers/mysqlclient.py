@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import select
 import socket
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from MySQLdb.constants import CLIENT
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
-from .sockets import HUNG_UP, point_nowhere, shut_login_down, socket_id
+from .sockets import HUNG_UP, point_nowhere, poll, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
 DRIVER_ERRORS: tuple[type[BaseException], ...] = (MySQLdb.Error,)
@@ -128,9 +127,9 @@ class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
         self.spare = kept = socket.socket(fileno=socket.dup(self._fd))
         # For connections that nobody closes; what the driver has closes by itself then.
         weakref.finalize(self, kept.close).atexit = False
-        poll = select.poll()
-        poll.register(kept, HUNG_UP)
-        self._poll = poll.poll
+        polled = poll()
+        polled.register(kept, HUNG_UP)
+        self._poll = polled.poll
 
     def is_hung_up(self) -> bool:
         """True when the server has already ended the connection. One poll() without waiting, 0.3 us."""

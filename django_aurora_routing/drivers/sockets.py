@@ -8,6 +8,9 @@ import os
 import select
 import socket
 import stat
+import sys
+from collections.abc import Callable
+from typing import Any
 
 from ..core.endpoints import Address
 
@@ -17,6 +20,16 @@ _FD_OFFSET = object.__basicsize__ + 5 * 8
 
 HUNG_UP = getattr(select, "POLLRDHUP", 0)
 """What poll() is to look for on Linux; elsewhere it adds POLLHUP and POLLERR by itself."""
+
+
+def _pythons_own_poll() -> Callable[[], Any]:
+    """`select.poll`, also where gevent has put its own in its place: that one can tell no hang-up."""
+    monkey = sys.modules.get("gevent.monkey")
+    original: Callable[[], Any] = select.poll if monkey is None else monkey.get_original("select", "poll")
+    return original
+
+
+poll = _pythons_own_poll()
 
 
 def descriptor_in(session: object) -> int | None:
