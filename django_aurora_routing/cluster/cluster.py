@@ -237,11 +237,14 @@ class Cluster:
 
     # -- ending
 
-    def release(self, timeout: float) -> None:
-        """Stop the monitors, which then close their connections; the next connection starts them again."""
-        self.topology_monitor.stop(timeout)
-        self.writer_search.stop(timeout)
-        self.host_monitor.stop(timeout)
+    def release(self, until: float) -> None:
+        """Stop the monitors, which then close their connections; the next connection starts them again.
+
+        Waits for their end at most until then (`time.monotonic()`).
+        """
+        self.topology_monitor.stop(until)
+        self.writer_search.stop(until)
+        self.host_monitor.stop(until)
 
     def after_fork(self) -> None:
         """In a forked child: keep what is known, drop all that belongs to the parent.

@@ -57,8 +57,8 @@ class HostMonitor:
         self._idle_since = time.monotonic()
         self._thread.wake()
 
-    def stop(self, timeout: float) -> None:
-        self._thread.stop(timeout)
+    def stop(self, until: float) -> None:
+        self._thread.stop(until - time.monotonic())
         self.asleep = True
 
     def _look(self) -> float | None:

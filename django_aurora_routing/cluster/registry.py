@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Hashable
 
 from .cluster import Cluster
@@ -40,10 +41,13 @@ def known_cluster(key: Hashable) -> Cluster | None:
 def release_resources(timeout: float = 1.0) -> None:
     """Stop all monitors and close their connections; what uses a database afterwards starts them again.
 
-    Not needed at exit: the threads are daemons and are stopped by themselves. `timeout` is in seconds, for each.
+    Not needed at exit: the threads are daemons and are stopped by themselves. `timeout` is in seconds, for all of them.
     """
-    for cluster in tuple(_clusters.values()):
-        cluster.release(timeout)
+    until = time.monotonic() + timeout
+    clusters = tuple(_clusters.values())
+    for moment in (0.0, until):  # tell all of them first, then wait for them
+        for cluster in clusters:
+            cluster.release(moment)
 
 
 def _after_fork_in_child() -> None:

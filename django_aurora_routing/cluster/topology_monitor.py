@@ -68,8 +68,8 @@ class TopologyMonitor:
         self._meet()
         self._disconnect()
 
-    def stop(self, timeout: float) -> None:
-        self._thread.stop(timeout)
+    def stop(self, until: float) -> None:
+        self._thread.stop(until - time.monotonic())
 
     def _turn(self) -> float | None:
         cluster = self._cluster

@@ -61,9 +61,9 @@ class WriterSearch:
                 self._heard_at[claimed] = now
         self._probe(claimed).ask_at_once()
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, until: float) -> None:
         for probe in tuple(self._probes.values()):
-            probe.stop(timeout)
+            probe.stop(until)
 
     def _probe(self, address: Address) -> Probe:
         with self._lock:
@@ -98,8 +98,8 @@ class Probe:
         self._at_once = True
         self.wake()
 
-    def stop(self, timeout: float) -> None:
-        self._thread.stop(timeout)
+    def stop(self, until: float) -> None:
+        self._thread.stop(until - time.monotonic())
 
     def _turn(self) -> float | None:
         at_once, self._at_once = self._at_once, False
