@@ -51,6 +51,8 @@ class Faults(threading.Thread):
             self._cluster.promote(instance)
         elif fault.act is Act.DELAY:
             instance.delay(fault.seconds)
+        elif fault.act in (Act.LAG, Act.KEEP_UP):
+            instance.delay_replication(int(fault.seconds))
         else:
             getattr(instance, fault.act.name.lower())()
         took = time.monotonic() - started

@@ -22,10 +22,12 @@ class Act(enum.Enum):
     RESET = "its connections reset"
     REFUSE = "refuses connections"
     DELAY = "its network slowed down"
+    LAG = "held back behind the writer"
     PROMOTE = "promoted"
     REVIVE = "revived"
     THAW = "thawed"
     HEAL = "its network healed"
+    KEEP_UP = "held back no more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Fault:
     instance: str
     scene: str
     seconds: float = 0.0
-    """How long each way takes, for DELAY."""
+    """How long each way takes, for DELAY; how far behind it is, for LAG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,19 @@ def reader_is_cut_off(cast: Cast) -> Iterator[Step]:
     yield cast.some(6), Act.HEAL, cast.other
 
 
+def reader_lags(cast: Cast) -> Iterator[Step]:
+    yield 0, Act.LAG, cast.other
+    yield cast.some(4), Act.KEEP_UP, cast.other
+
+
+def reader_dies_and_the_other_lags(cast: Cast) -> Iterator[Step]:
+    """Who has read from the one must not go back in time on the other."""
+    yield 0, Act.LAG, cast.other
+    yield cast.rng.uniform(1, 2), Act.KILL, cast.heir
+    yield cast.some(2), Act.REVIVE, cast.heir
+    yield cast.some(2), Act.KEEP_UP, cast.other
+
+
 def switch_over_without_a_reader(cast: Cast) -> Iterator[Step]:
     """The old writer is the only one that could be read from, until the dead reader is back."""
     yield 0, Act.KILL, cast.other
@@ -169,6 +184,8 @@ SCENES: tuple[Callable[[Cast], Iterator[Step]], ...] = (
     reader_dies,
     reader_freezes,
     reader_is_cut_off,
+    reader_lags,
+    reader_dies_and_the_other_lags,
     switch_over_without_a_reader,
     network_is_slow,
 )
@@ -192,8 +209,10 @@ def schedule(seed: int, seconds: float, instances: Sequence[str]) -> tuple[Fault
         acts = []
         for pause, act, instance in scene(Cast(rng, writer, heir, other)):
             now += pause
-            seconds_each_way = round(rng.uniform(0.005, 0.1), 3) if act is Act.DELAY else 0.0
-            acts.append(Fault(round(now, 3), act, instance, scene.__name__.replace("_", " "), seconds_each_way))
+            seconds_of_it = {Act.DELAY: round(rng.uniform(0.005, 0.1), 3), Act.LAG: float(rng.randint(1, 3))}.get(
+                act, 0
+            )
+            acts.append(Fault(round(now, 3), act, instance, scene.__name__.replace("_", " "), seconds_of_it))
             writer = instance if act is Act.PROMOTE else writer
         if now > seconds:
             return tuple(faults)

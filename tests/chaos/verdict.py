@@ -11,8 +11,6 @@ from .ledger import Entry
 SHOWN = 10
 """How many rows a broken promise lists."""
 
-FATES = {"begun": "never ended"}
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -193,5 +191,5 @@ def broken(case: Case) -> list[Broken]:
 
 
 def _told(entry: Entry) -> str:
-    facts = {name: value for name, value in entry.items() if name not in ("kind", "seconds") and value not in ("", 0)}
+    facts = {name: value for name, value in entry.items() if name not in ("kind", "seconds")}
     return f"{entry['kind']} {facts}"
