@@ -50,6 +50,7 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
         super().__init__(*args, **kwargs)
         self._search: Search | None = None
         self._activity = Activity()
+        self.instance: Address | None = None
         self.phase = Phase.STATEMENT
         self._generation = 0
         self._after_failure = False
@@ -93,7 +94,9 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
         with InPhase(self, Phase.CONNECT):
             while True:
                 try:
-                    return super().connect()
+                    super().connect()
+                    self.instance = self._activity.address  # only now: its set-up is not what routing asks about
+                    return
                 except self.all_errors as exc:
                     search, address = self._search, self._activity.address
                     if search is None or address is None or not self._is_cut_off(exc):
