@@ -23,6 +23,7 @@ class Watch(threading.Thread):
         super().__init__(name="watch", daemon=True)
         self.is_over = threading.Event()
         self._ledger, self._stacks, self._bound, self._until = ledger, stacks, bound, until
+        self._over_since: float | None = None
         self._running: dict[str, tuple[str, float]] = {}
         self._reported: set[tuple[str, str, float]] = set()
 
@@ -45,11 +46,14 @@ class Watch(threading.Thread):
             for who, (what, began) in list(self._running.items()):
                 if now - began > self._bound:
                     self._report(who, what, began)
+            if self._over_since is not None and now - self._over_since > self._bound:
+                os._exit(1)  # the parent may be gone, and somebody here hangs
 
     def _wait(self) -> None:
         if self._until is None or self.is_over.is_set():
             time.sleep(_LOOK_EVERY)
         elif select.select([self._until], [], [], _LOOK_EVERY)[0] and not os.read(self._until, 1):
+            self._over_since = time.monotonic()
             self.is_over.set()
 
     def _report(self, who: str, what: str, began: float) -> None:
