@@ -157,7 +157,7 @@ class Customer:
         self._do("write", lambda: older.update(version=facts["version"]), facts)
 
     def _read(self, unit: str, key: int) -> None:
-        facts: dict[str, Any] = {"unit": unit, "page": key}
+        facts: dict[str, Any] = {"unit": unit, "page": key, "own": key == self._page}
 
         def work() -> None:
             page = Page.objects.get(pk=key)

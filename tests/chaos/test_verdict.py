@@ -34,8 +34,8 @@ def good() -> Case:
         entry("begun", 6, of="receipt", name="r2"),
         entry("receipt", 6, name="r2", fate="unknown", error="TransactionResolutionUnknownError"),
         entry("write", 7, unit="u1", page=1, version=1, fate="done"),
-        entry("read", 8, unit="u1", page=1, version=1, fate="done", alias="default", server="11"),
-        entry("read", 9, unit="u2", page=1, version=0, fate="done", alias="reader", server="12"),
+        entry("read", 8, unit="u1", page=1, version=1, fate="done", own=True, alias="default", server="11"),
+        entry("read", 9, unit="u2", page=1, version=0, fate="done", own=True, alias="reader", server="12"),
         entry("end", 10),
     ]
     stored = Stored(
@@ -91,14 +91,16 @@ DOCTORED = [
     ("every acknowledged version of a page is there", with_stored(pages={1: 0}), "page 1 is of version 0, 1 was"),
     (
         "no read went back in time within a scope",
-        with_entries(entry("read", 11, unit="u1", page=1, version=0, fate="done", alias="reader", server="13")),
+        with_entries(
+            entry("read", 11, unit="u1", page=1, version=0, fate="done", own=True, alias="reader", server="13")
+        ),
         "3.000 s after read",
     ),
     (
         "no read went back in time within a scope",
         with_entries(
             entry("write", 11, unit="u3", page=1, version=2, fate="done"),
-            entry("read", 12, unit="u3", page=1, version=1, fate="done", alias="reader", server="13"),
+            entry("read", 12, unit="u3", page=1, version=1, fate="done", own=True, alias="reader", server="13"),
         ),
         "1.000 s after write",
     ),
@@ -136,11 +138,39 @@ def test_every_check_has_been_seen_to_fail() -> None:
 
 def test_reads_of_two_scopes_are_not_compared_nor_what_was_not_acknowledged() -> None:
     more = with_entries(
-        entry("read", 11, unit="u4", page=1, version=0, fate="done", alias="reader", server="13"),
+        entry("read", 11, unit="u4", page=1, version=0, fate="done", own=True, alias="reader", server="13"),
         entry("write", 12, unit="u4", page=1, version=2, fate="unknown", error="TransactionResolutionUnknownError"),
-        entry("read", 13, unit="u4", page=1, version=1, fate="done", alias="default", server="11"),
+        entry("read", 13, unit="u4", page=1, version=1, fate="done", own=True, alias="default", server="11"),
     )
     assert broken(more(good())) == []
+
+
+def page_of_others(*reads: tuple[str, int]) -> Callable[[Case], Case]:
+    return with_entries(
+        *(
+            entry("read", 11 + at, unit="u5", page=2, version=version, fate="done", own=False, alias=alias, server="?")
+            for at, (alias, version) in enumerate(reads)
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("reads", "is_wrong"),
+    [
+        ([("default", 5), ("reader", 4)], False),
+        ([("default", 5), ("reader", 4), ("reader", 4), ("reader", 3)], True),
+        ([("default", 5), ("reader", 4), ("default", 4)], True),
+        ([("reader", 5), ("default", 6), ("reader", 5)], False),
+        ([("reader", 5), ("default", 6), ("reader", 4)], True),
+        ([("reader", 5), ("reader", 4)], True),
+        ([("reader", 5), ("default", 4)], True),
+        ([("default", 5), ("default", 4)], True),
+    ],
+)
+def test_pages_of_others_may_be_older_on_a_reader_than_on_the_writer_and_no_more(
+    reads: list[tuple[str, int]], is_wrong: bool
+) -> None:
+    assert bool(broken(page_of_others(*reads)(good()))) is is_wrong
 
 
 def test_a_broken_promise_lists_the_first_rows() -> None:

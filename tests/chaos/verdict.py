@@ -10,6 +10,8 @@ from .ledger import Entry
 
 SHOWN = 10
 """How many rows a broken promise lists."""
+READER = "reader"
+"""The alias that leads to readers."""
 
 
 @dataclass(frozen=True)
@@ -130,18 +132,23 @@ def pages_lost(case: Case) -> Iterator[str]:
 
 
 def back_in_time(case: Case) -> Iterator[str]:
-    """A read that is older than what its unit of work has written or read before."""
-    seen: dict[tuple[str, int], Entry] = {}
+    """A read that is older than what its unit of work has written or read before.
+
+    But for pages of others that the writer has shown to a pinned unit: a reader may show them older when the pin ends,
+    which counts from the unit's own writes. So these are held against what readers have shown.
+    """
+    seen: dict[tuple[str, int, bool], Entry] = {}
     for entry in case.entries:
         if entry["kind"] not in ("read", "write") or entry["fate"] != "done":
             continue
+        is_read_elsewhere = entry["kind"] == "read" and entry["alias"] == READER
         key = entry["unit"], entry["page"]
-        before = seen.get(key)
+        before = seen.get((*key, is_read_elsewhere and not entry["own"]))
         if before is not None and entry["version"] < before["version"]:
-            ago = entry["at"] - before["at"]
-            yield f"{_told(entry)}, {ago:.3f} s after {_told(before)}"
-        else:
-            seen[key] = entry
+            yield f"{_told(entry)}, {entry['at'] - before['at']:.3f} s after {_told(before)}"
+        for latest in {(*key, False), (*key, is_read_elsewhere)}:
+            if latest not in seen or seen[latest]["version"] <= entry["version"]:
+                seen[latest] = entry
 
 
 def hangs(case: Case) -> Iterator[str]:
