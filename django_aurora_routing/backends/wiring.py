@@ -85,9 +85,7 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
         dialect=options.dialect,
         refresh=options.topology_refresh,
         high_refresh=options.topology_high_refresh,
-        detection_time=options.detection_time,
-        detection_interval=options.detection_interval,
-        detection_count=options.detection_count,
+        detection=options.detection,
         disposal=options.disposal,
     )
 
@@ -108,7 +106,7 @@ def search_for(
     links = Links(
         Link(driver, {**plain, **options.topology_monitor_params}),
         Link(driver, {**plain, **options.host_monitor_params}),
-        options.connect_timeout,
+        options.connect_limit,
     )
     key = cluster_key_of(settings_dict, options)
     # One a driver: its monitors end and close connections of each other's and of the applications'.

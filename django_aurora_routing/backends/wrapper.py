@@ -220,7 +220,7 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
                 if (search := self._search) is not None:
                     # The host monitor ends a question that a silent server leaves open; without it a limit has to.
                     is_watched = self._activity.monitor is not None
-                    return search.still_serves(self.connection, None if is_watched else self._options.connect_timeout)
+                    return search.still_serves(self.connection, None if is_watched else self._options.connect_limit)
                 self.driver.ask(self.connection, "SELECT 1")
         except Error:
             return False
@@ -273,7 +273,7 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
         assert dialect is not None
         try:
             return dialect.refuses_writes(
-                lambda sql: self.driver.ask(self.connection, sql, self._options.connect_timeout)
+                lambda sql: self.driver.ask(self.connection, sql, self._options.connect_limit)
             )
         except self.driver_errors:
             return True

@@ -8,6 +8,7 @@ import time
 import weakref
 from dataclasses import astuple, dataclass, replace
 
+from ..core.detection import Detection
 from ..core.endpoints import Address, HostPattern
 from ..core.failover import View
 from ..core.topology import Observation, updated_topology
@@ -34,9 +35,7 @@ class ClusterSettings:
     dialect: str | None
     refresh: float
     high_refresh: float
-    detection_time: float
-    detection_interval: float
-    detection_count: int
+    detection: Detection
     disposal: float
 
     @property

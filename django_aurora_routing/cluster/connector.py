@@ -59,19 +59,19 @@ class Search:
     def open(self, params: Mapping[str, Any], *, after_failure: bool = False) -> Opened | Refused:
         """Open a connection as `params` say, on an instance that is right for the options.
 
-        Takes at most `failover_timeout_sec` when the cluster is known and failover is on, else `connect_timeout`.
+        Takes at most `failover_timeout_sec` when the cluster is known and failover is on, else `connect_limit`.
         `after_failure` asks for another reader than chance by the strategy for failovers.
         """
         options, cluster = self.options, self.cluster
         now = time.monotonic()
-        if (failure := cluster.ensure_known(self.links, now + options.connect_timeout)) is not None:
+        if (failure := cluster.ensure_known(self.links, now + options.connect_limit)) is not None:
             return Refused(str(failure), failure)
         assert cluster.dialect is not None
         if not cluster.dialect.is_cluster:
             seed = cluster.settings.seed
-            connection = self.driver.connect(seed, params, options.connect_timeout)
+            connection = self.driver.connect(seed, params, options.connect_limit)
             return Opened(connection, seed, cluster.generation)
-        limit = options.failover_timeout if options.uses_failover else options.connect_timeout
+        limit = options.failover_timeout if options.uses_failover else options.connect_limit
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
         plan = Plan(options.failover_mode, now + limit, strategy, turn=next(_turns))
         # The first meeting was before that: the writer has called itself one then, but maybe by another name.
@@ -115,12 +115,12 @@ class Search:
     ) -> Opened | tuple[Failure, BaseException | None, str]:
         """Connect to one instance. Returns why not when another try, here or elsewhere, may help; raises otherwise."""
         address = step.instance.address
-        timeout = max(0.1, min(self.options.connect_timeout, deadline - time.monotonic()))
+        until = min(deadline, time.monotonic() + self.options.connect_limit)
         generation = self.cluster.generation
         connection: Connection | None = None
         try:
-            connection = self.driver.connect(address, params, timeout)
-            reason = self._wrong_role(connection, step, is_confirmed, timeout)
+            connection = self.driver.connect(address, params, _left(until))
+            reason = self._wrong_role(connection, step, is_confirmed, _left(until))
         except BaseException as exc:
             if connection is not None:
                 self.driver.close(connection)
@@ -198,3 +198,8 @@ class Search:
             if isinstance(step, Connect):
                 return None
             self._await(step)
+
+
+def _left(until: float) -> float:
+    """Seconds left, but not so few that a host in good health could not answer."""
+    return max(0.1, until - time.monotonic())

@@ -45,7 +45,7 @@ class Met:
 
 
 class Meeting:
-    """One attempt to meet a cluster, for everybody who waits for it; within `connect_timeout`.
+    """One attempt to meet a cluster, for everybody who waits for it; within the alias's `connect_limit`.
 
     HOST may be silent, refuse, or be no name any more. So each further name is asked when those before it have
     failed, or have said nothing for a quarter of a second; the first answer that shows a cluster is taken.
@@ -55,7 +55,7 @@ class Meeting:
         self.settings = settings
         self.links = links
         # A little early, so that those who wait for as long hear what came of it.
-        self.deadline = time.monotonic() + 0.95 * links.connect_timeout
+        self.deadline = time.monotonic() + 0.95 * links.connect_limit
         self._changed = threading.Condition()
         self._failures: dict[Address, Exception] = {}
         self._met: Met | None = None
@@ -65,7 +65,7 @@ class Meeting:
         """Ask; returns what came of it."""
         names = self.settings.names
         if len(names) == 1:
-            Inquiry(self, names[0], self.links.connect_timeout).make()
+            Inquiry(self, names[0], self.links.connect_limit).make()
             return self._outcome()
         inquiries = []
         for number, address in enumerate(names, start=1):

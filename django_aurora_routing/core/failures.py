@@ -32,12 +32,13 @@ class ErrorFacts:
 # Client library: https://dev.mysql.com/doc/mysql-errors/8.4/en/client-error-reference.html
 # -1 is Connector/Python's "MySQL Connection not available": it looked before it sent anything.
 _NEVER_SENT = frozenset({-1})
+TLS_ERROR = 2026  # CR_SSL_CONNECTION_ERROR
 _LOST = frozenset(
     {
         2006,  # CR_SERVER_GONE_ERROR
         2012,  # CR_SERVER_HANDSHAKE_ERR
         2013,  # CR_SERVER_LOST
-        2026,  # CR_SSL_CONNECTION_ERROR: after the handshake, a connection lost over TLS
+        TLS_ERROR,  # after the handshake, a connection lost over TLS
         2027,  # CR_MALFORMED_PACKET
         2055,  # CR_SERVER_LOST_EXTENDED
         1053,  # ER_SERVER_SHUTDOWN
@@ -81,7 +82,7 @@ def classify_mysql(facts: ErrorFacts, *, connecting: bool = False) -> Failure:
     """
     errno = facts.errno
     if connecting:
-        if errno in _REFUSED_LOGIN or (errno == 2026 and _CERTIFICATE_TEXT.search(facts.message)):
+        if errno in _REFUSED_LOGIN or (errno == TLS_ERROR and _CERTIFICATE_TEXT.search(facts.message)):
             return Failure.REFUSED
         if errno == 2055 and _PYTHONS_CERTIFICATE_TEXT in facts.message:
             return Failure.REFUSED

@@ -2,6 +2,7 @@
 
 import pytest
 
+from django_aurora_routing.core.detection import Detection
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.option_table import DEFAULT_PLUGINS
 from django_aurora_routing.core.options import FailoverMode, Options, ParsedOptions, Problem, parse_options
@@ -50,7 +51,7 @@ def test_the_settings_of_the_wrappers_documentation_work() -> None:
         ({"plugins": "", "read_only": True}, "uses_topology", True),
         ({"plugins": "failover"}, "uses_host_monitoring", True),
         ({"plugins": "failover", "failure_detection_enabled": False}, "uses_host_monitoring", False),
-        ({"failure_detection_count": "4"}, "detection_count", 4),
+        ({"failure_detection_count": "4"}, "detection", Detection(5.0, 1.0, 4)),
         ({"hosts": ["a.example", "b.example:3307"]}, "hosts", (Address("a.example"), Address("b.example", 3307))),
         ({"hosts": ("db.example.com", "a", "a", "a:3306")}, "hosts", (Address("db.example.com"), Address("a"))),
         ({"hosts": " a.example , b-2.example:3307,"}, "hosts", (Address("a.example"), Address("b-2.example", 3307))),
@@ -137,3 +138,13 @@ def test_prefixed_options_go_to_the_monitors_and_are_kept_out_of_reprs() -> None
     assert dict(parsed.options.host_monitor_params) == {"read_timeout": 2}
     assert dict(parsed.driver) == {}
     assert "a.pem" not in repr(parsed)
+
+
+@pytest.mark.parametrize("name", ["monitoring-connect_timeout", "topology-monitoring-connection_timeout"])
+def test_a_monitors_connect_timeout_is_ours_whatever_the_driver_calls_its_own(name: str) -> None:
+    parsed = parse_options({name: "1.5"}, driver_names={"charset"})
+    assert parsed.problems == ()
+    monitors = parsed.options.host_monitor_params or parsed.options.topology_monitor_params
+    assert monitors == {"connect_timeout": 1.5}
+    (problem,) = parse_options({name: "soon"}, driver_names={"charset"}).problems
+    assert (problem.setting, problem.fatal) == (f"OPTIONS['{name}']", True)
