@@ -41,21 +41,30 @@ class ClusterCursorMixin:
         try:
             if (wants_read_only := db.wants_read_only) is not None and wants_read_only() is not db.session_is_read_only:
                 db.follow_read_only()
-            return super()._execute(sql, params, *context)  # type: ignore[misc]
+            result = super()._execute(sql, params, *context)  # type: ignore[misc]
+            db.is_untouched = False
+            return result
         except FailoverError as exc:
             error = self._judged(exc, sql)
         was_slow = False
         for _ in range(MAX_REPEATS):
-            if error.in_transaction or not isinstance(error, FailoverSuccessError):
+            if not isinstance(error, FailoverSuccessError):
                 break
-            ran_out = db.ran_out_of_time
-            db.ensure_connection()
-            if ran_out and (was_slow or db.is_where_time_ran_out()):
-                db.raise_as_it_came(error)  # to wait once more would end no better
-            was_slow = ran_out
+            if error.in_transaction:
+                if not (db.is_untouched and self._did_nothing(error, sql)):
+                    break
+                db.begin_again()
+            else:
+                ran_out = db.ran_out_of_time
+                db.ensure_connection()
+                if ran_out and (was_slow or db.is_where_time_ran_out()):
+                    db.raise_as_it_came(error)  # to wait once more would end no better
+                was_slow = ran_out
             self.cursor = db.create_cursor()
             try:
-                return super()._execute(sql, params, *context)  # type: ignore[misc]
+                result = super()._execute(sql, params, *context)  # type: ignore[misc]
+                db.is_untouched = False
+                return result
             except FailoverError as exc:
                 error = self._judged(exc, sql)
         raise error
@@ -88,6 +97,7 @@ class ClusterCursorMixin:
                 db.follow_read_only()
                 if db.is_hung_up():
                     db.meet_hang_up()
+                db.is_untouched = False
                 return
             except FailoverSuccessError as exc:
                 if exc.in_transaction or attempt == MAX_REPEATS:
@@ -104,11 +114,20 @@ class ClusterCursorMixin:
             return _certain(error)
         if not isinstance(error, FailoverSuccessError):
             return error
-        facts = self.db.driver.facts(error.__cause__)
-        was_refused = facts is not None and classify_mysql(facts) is Failure.READ_ONLY
-        if not was_refused or (isinstance(sql, str) and is_one_statement(sql)):
+        if self._failure(error) is not Failure.READ_ONLY or (isinstance(sql, str) and is_one_statement(sql)):
             return error
         return _unknown("A part of what was called may have been done before the rest was refused", error)
+
+    def _did_nothing(self, error: FailoverError, sql: Any) -> bool:
+        """Whether a statement was never sent, or refused as a whole: a transaction that it began has lost nothing."""
+        failure = self._failure(error)
+        was_refused = failure is Failure.READ_ONLY and isinstance(sql, str) and is_one_statement(sql)
+        return was_refused or failure is Failure.NEVER_SENT
+
+    def _failure(self, error: FailoverError) -> Failure | None:
+        cause = error.__cause__
+        facts = self.db.driver.facts(cause) if cause is not None else None
+        return None if facts is None else classify_mysql(facts)
 
     def close(self) -> None:
         """Close the driver's cursor. SQLCompiler does so while an error is on its way, which nothing here may hide."""

@@ -20,9 +20,12 @@ class TransactionsMixin(_Base):
 
     phase: Phase
     is_hung_up: Any
+    _drop: Any
     _needs_rollback = False
     _is_to_be_rolled_back = False
     _begun_by_atomic = False
+    is_untouched = False
+    """Whether nothing has been run yet in a transaction that atomic() has begun."""
 
     def _commit_phase(self) -> Phase:
         # A connection that is found dead now has lost its transaction for certain; after sending COMMIT one cannot say.
@@ -93,6 +96,26 @@ class TransactionsMixin(_Base):
                     raise
         # Only Atomic.__enter__ asks for this, and only Atomic.__exit__ undoes it, after its COMMIT or ROLLBACK.
         self._begun_by_atomic = not autocommit and force_begin_transaction_with_broken_autocommit
+        self.is_untouched = self._begun_by_atomic
+
+    def begin_again(self) -> None:
+        """Begin a transaction anew, on a new connection, that was lost before it had done anything."""
+        lost = self.connection
+        assert isinstance(lost, LostConnection)
+        savepoint_ids, atomic_blocks = self.savepoint_ids, self.atomic_blocks
+        self.connection, self.autocommit, self.in_atomic_block = None, True, False
+        try:
+            self.connect()
+            self.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+            self.run_on_commit = [*lost.hooks]
+        except BaseException as exc:
+            self._drop(LostConnection(exc) if isinstance(exc, FailoverError) else lost)
+            self.autocommit, self._begun_by_atomic = False, True
+            if isinstance(exc, FailoverError):
+                exc.in_transaction = True
+            raise
+        finally:
+            self.in_atomic_block, self.savepoint_ids, self.atomic_blocks = True, savepoint_ids, atomic_blocks
 
     def run_and_clear_commit_hooks(self) -> None:
         with InPhase(self, Phase.STATEMENT):  # they are the application's, and what is lost in them is, too

@@ -237,6 +237,7 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
             return
         failure = classify_mysql(facts)
         if failure not in (Failure.LOST, Failure.NEVER_SENT, Failure.READ_ONLY):
+            self.is_untouched = False
             return
         if self._is_of_a_former_connection(failure):
             self._meet_a_late_cursor(error)
@@ -248,11 +249,11 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
 
     def _is_of_a_former_connection(self, failure: Failure) -> bool:
         """Whether an error came from a cursor that was made before a loss and has been kept."""
-        if self.connection is None:
-            return self._after_failure
         if isinstance(self.connection, LostConnection):
             return True
-        return failure is Failure.NEVER_SENT and not self.driver.is_hung_up(self.connection)
+        if failure is not Failure.NEVER_SENT:
+            return False
+        return self._after_failure if self.connection is None else not self.driver.is_hung_up(self.connection)
 
     def is_to_go_on(self) -> bool:
         """Whether there is a connection, or there was one and it was lost; False once the application has closed it."""
@@ -316,12 +317,12 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
             error = self._loss_error(address, None, certain or phase in (Phase.BEGIN, Phase.ROLLBACK), False)
         else:
             certain = certain or phase is not Phase.COMMIT
-            self.run_on_commit = []  # nor will it be committed, should somebody look at them (TestCase does)
+            hooks, self.run_on_commit = self.run_on_commit, []  # of no more use, should somebody (TestCase) run them
             # Before the search, which a signal handler may interrupt: the block is lost whatever comes of it.
             self._drop(LostConnection(self._loss_error(address, None, certain, True)))
             refused = search.find_again(address, str(cause))
             error = self._loss_error(address, refused, certain, True)
-            self.connection = LostConnection(error)
+            self.connection = LostConnection(error, hooks)
             place = place_of(address, search.options.failover_mode, search.cluster.view)
             if ran_out and certain and refused is None and place is Place.RIGHT:
                 return  # a slow statement on a living server, which is no failover; the block is lost all the same

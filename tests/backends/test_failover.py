@@ -234,6 +234,7 @@ def test_a_loss_inside_a_nested_block_without_savepoint_fails_the_outermost_one(
 
 def test_the_bodys_own_error_is_not_hidden_by_the_loss(cluster: LocalCluster, writer: str) -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic(using=writer):
+        execute(writer, "SELECT 1")
         kill_and_promote(cluster)
         with pytest.raises(FailoverError):
             insert(writer, 1)

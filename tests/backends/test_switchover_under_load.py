@@ -12,7 +12,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, OperationalError, connections, models
 from django.db.models import F
 
-from django_aurora_routing import FailoverError
+from django_aurora_routing import FailoverError, FailoverSuccessError
 from django_aurora_routing.lab import LocalCluster
 
 from .conftest import Aliases
@@ -110,6 +110,18 @@ def test_a_planned_switchover_under_load_is_not_seen(cluster: LocalCluster, alia
         saved.changes = number + 1
         saved.save(using=writer)
 
+    rolled_back: list[str] = []
+
+    def make_a_pair(number: int) -> None:
+        """In a block of the ORM's own, which is rolled back if the writer is demoted before its COMMIT."""
+        while True:
+            try:
+                ours.bulk_create([Account(name=f"pair {number}"), Account(name=f"pair {number}")])
+            except FailoverSuccessError as exc:
+                rolled_back.append(str(exc))
+            else:
+                return
+
     def read(number: int) -> None:
         assert ours.filter(name="counter").count() == 3
 
@@ -124,6 +136,7 @@ def test_a_planned_switchover_under_load_is_not_seen(cluster: LocalCluster, alia
         load.add(f"count {number}", count(pk))
     load.add("save", save)
     load.add("read", read)
+    load.add("pairs", make_a_pair)
     load.add("reader", try_to_write_on_a_reader)
     with load:
         load.wait_for_more(20)
@@ -131,7 +144,7 @@ def test_a_planned_switchover_under_load_is_not_seen(cluster: LocalCluster, alia
             cluster.promote()
             load.wait_for_more(10)
     cluster.catch_up()
-    print(load.done)
+    print(load.done, rolled_back)
     assert load.errors == []
     found = dict(cluster.writer.query("SELECT name, COUNT(*) FROM app.accounts GROUP BY name"))
     expected = {f"row {number}" for number in range(load.done["insert"])}
@@ -139,6 +152,9 @@ def test_a_planned_switchover_under_load_is_not_seen(cluster: LocalCluster, alia
     assert all(found[name] == 1 for name in expected)
     assert found["counter"] == 3
     assert "refused" not in found
+    pairs = {name: count for name, count in found.items() if name.startswith("pair ")}
+    assert pairs == {f"pair {number}": 2 for number in range(load.done["pairs"])}
+    assert len(rolled_back) <= SWITCHOVERS
     for number, pk in enumerate(counters):
         ((changes,),) = cluster.writer.query("SELECT changes FROM app.accounts WHERE id = %s", [pk])
         assert changes == load.done[f"count {number}"]
