@@ -123,3 +123,15 @@ def test_it_ends_as_well_where_it_never_met_anybody(cluster: LocalCluster) -> No
         began = time.monotonic()
         assert process.wait(40) == 0
         assert time.monotonic() - began < 2 + SOON
+
+
+def test_a_first_query_in_an_exit_handler_asks_one_name_after_the_other(cluster: LocalCluster) -> None:
+    """Also from Python 3.12 on, in the thread that wants the answer."""
+    out, reader = cluster.readers
+    out.black_hole()
+    options = {"hosts": ["127.0.0.99", reader.host], "connect_timeout": 6}
+    source = program(cluster, "import atexit; atexit.register(insert, 1)", **options)
+    source = source.replace(cluster.writer_endpoint.host, out.host)
+    with running("-c", source) as process:
+        assert process.wait(30) == 0
+    assert cluster.writer.query("SELECT id FROM app.t") == [(1,)]
