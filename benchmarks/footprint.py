@@ -19,7 +19,16 @@ from typing import Any
 
 from django_aurora_routing.lab import LocalCluster
 
-from ._contenders import AWS_V2, OURS, PLAIN, Contender, cluster_database, installed
+from ._contenders import (
+    AWS_V2,
+    MYSQLCLIENT,
+    OURS,
+    OURS_MYSQLCLIENT,
+    PLAIN,
+    Contender,
+    cluster_database,
+    installed,
+)
 from ._tables import print_table, with_ratio
 
 IMPORTS, QUICK_IMPORTS = 9, 3
@@ -43,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer processes")
     imports = QUICK_IMPORTS if parser.parse_args().quick else IMPORTS
-    records = [Record(contender) for contender in installed(PLAIN, OURS, AWS_V2)]
+    records = [Record(contender) for contender in installed(PLAIN, OURS, AWS_V2, MYSQLCLIENT, OURS_MYSQLCLIENT)]
     with LocalCluster(readers=2) as cluster:
         cluster.writer.query("CREATE OR REPLACE TABLE resting (id INT)")
         cluster.catch_up()
@@ -56,7 +65,7 @@ def main() -> None:
             with started(record.contender, cluster) as process:
                 record.steps["import"] = said(process)
                 record.steps["connect"] = step(process, cluster, "connect")
-                if record.contender is not PLAIN:
+                if record.contender.knows_clusters:
                     cluster.writer.kill()
                     cluster.promote()
                     record.steps["failover"] = step(process, cluster, "write")
