@@ -102,7 +102,8 @@ def search_for(
     if not options.uses_topology or params.get("unix_socket"):
         return None
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
-    plain["read_timeout"] = _MONITOR_READ_TIMEOUT
+    # As a server has it, so that nothing needs to be sent for it; the drivers' own default is another.
+    plain |= {"read_timeout": _MONITOR_READ_TIMEOUT, "autocommit": True}
     links = Links(
         Link(driver, {**plain, **options.topology_monitor_params}),
         Link(driver, {**plain, **options.host_monitor_params}),

@@ -14,15 +14,13 @@ from ..core.failover import View
 from ..core.topology import Observation, updated_topology
 from ..dialects.base import Dialect
 from .activity import Activity
+from .gate import Gate
 from .host_monitor import HostMonitor
 from .link import Links
 from .topology_monitor import TopologyMonitor
 from .writer_search import WriterSearch
 
 logger = logging.getLogger(__name__)
-
-MAX_CONNECTING = 16
-"""How many connects one process has under way to one cluster at a time, so that a failover is no stampede."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class Cluster:
 
     def _make_locks(self) -> None:
         self._changed = threading.Condition()
-        self.gate = threading.BoundedSemaphore(MAX_CONNECTING)
+        self.gate = Gate()
 
     # -- users
 

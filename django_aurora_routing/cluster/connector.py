@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,12 +88,11 @@ class Search:
             if isinstance(step, AwaitTopology):
                 self._await(step)
                 continue
-            with self._turn_to_connect(plan.deadline):
-                view = cluster.view  # things may have changed while others connected
-                step = next_step(plan, view, time.monotonic(), rng)
-                if not isinstance(step, Connect):
-                    continue
-                outcome = self._try(step, params, plan.deadline, view.confirmed_at > began)
+            with cluster.gate.turn(step.instance.address, plan.deadline) as has_turn:
+                if not has_turn or cluster.view.version != view.version:
+                    continue  # things have changed while others connected
+                outcome = self._try(step, params, plan.deadline, cluster.view.confirmed_at > began)
+                cluster.gate.note(step.instance.address, has_failed=not isinstance(outcome, Opened))
             if isinstance(outcome, Opened):
                 cluster.offer(self.links, known_to_work=True)
                 logger.debug("%s: connected to %s (%s)", cluster.key, step.instance.id, step.instance.role.value)
@@ -104,7 +102,6 @@ class Search:
             if failure is Failure.BUSY:
                 if time.monotonic() - began > options.connect_timeout:
                     return Refused(reason, error)
-                time.sleep(rng.uniform(0.05, 0.15))
                 continue
             cluster.suspect(step.instance.address, reason)
             if error is not None and not options.uses_failover and plan.mode is FailoverMode.STRICT_WRITER:
@@ -175,16 +172,6 @@ class Search:
     def _refused(self, step: GiveUp, error: BaseException | None) -> Refused:
         problem = self.cluster.problem
         return Refused(f"{step.reason}. Last trouble of the monitors: {problem}" if problem else step.reason, error)
-
-    @contextlib.contextmanager
-    def _turn_to_connect(self, deadline: float) -> Iterator[None]:
-        gate = self.cluster.gate
-        acquired = gate.acquire(timeout=max(0.0, deadline - time.monotonic()))
-        try:
-            yield  # without a turn in time, the plan's deadline has passed and the next step is to give up
-        finally:
-            if acquired:
-                gate.release()
 
     def find_again(self, address: Address, reason: str) -> Refused | None:
         """After a loss on `address`: wait until there is an instance to go on with. None when there is one."""

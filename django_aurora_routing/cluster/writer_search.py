@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 PROBE_TIMEOUT = 5.0
 """Seconds that a monitor's own connect, or one of its statements, may take."""
 
+CONNECT_PAUSE = 0.1
+"""Seconds between two connects of a probe, give or take half of it. On an open connection it asks more often."""
+
 _HIGH_RATE_FOR = 30.0  # seconds for which probes keep `cluster_topology_high_refresh_rate_ms`
 _SLOWEST = 1.0  # seconds between the questions of a probe that has been at it for long
 
@@ -136,6 +139,8 @@ class Probe:
         else:
             cluster.publish(seen, asked_at)
         rate = cluster.settings.high_refresh
+        if self.connection is None:
+            rate = max(rate, CONNECT_PAUSE)
         pause = rate * max(1.0, 5 * (time.monotonic() - self._began) / _HIGH_RATE_FOR - 4)
         return min(pause, max(_SLOWEST, rate)) * self._rng.uniform(0.5, 1.5)
 

@@ -94,6 +94,17 @@ class PureConnection(MySQLConnection):
         self.is_waiting = False
         return answer
 
+    @property
+    def autocommit(self) -> bool:
+        return autocommits(self)
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        """Nothing is sent where the server is so already: the driver's own sets it with each connect."""
+        if not self.status or self.autocommit != value:
+            self.cmd_query(b"SET autocommit = 1" if value else b"SET autocommit = 0")
+        self._autocommit = value
+
     def _handle_server_status(self, flags: int) -> None:
         self.status = flags
         super()._handle_server_status(flags)

@@ -213,6 +213,21 @@ class TestAround:
         Cursor(connection).execute("SET autocommit = 1")
         assert autocommits(connection)
 
+    @pytest.mark.parametrize("wanted", [True, False])
+    def test_a_session_is_in_autocommit_as_it_was_asked_for_whatever_the_server_begins_with(
+        self, connect: Any, lab_server: LocalServer, wanted: bool
+    ) -> None:
+        for default in (0, 1):
+            lab_server.server.query(f"SET GLOBAL autocommit = {default}")
+            try:
+                connection = connect(autocommit=wanted)
+            finally:
+                lab_server.server.query("SET GLOBAL autocommit = 1")
+            cursor = Cursor(connection)
+            cursor.execute("SELECT @@autocommit")
+            assert cursor.fetchall() == ((wanted,),)
+            assert autocommits(connection) is wanted
+
     def test_a_local_file_is_loaded_where_that_is_allowed(self, connect: Any, tmp_path: Path) -> None:
         (tmp_path / "rows.tsv").write_text("1\té\n2\tb\n")
         load = f"LOAD DATA LOCAL INFILE '{tmp_path}/rows.tsv' INTO TABLE loaded"
