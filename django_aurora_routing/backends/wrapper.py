@@ -17,7 +17,7 @@ from ..cluster.connector import Refused, Search
 from ..cluster.meeting import MissingPattern
 from ..core.endpoints import Address
 from ..core.failover import Place, place_of
-from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql
+from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql, is_of_the_server
 from ..core.options import FailoverMode, ParsedOptions
 from ..drivers.base import Connection, Driver
 from ..errors import (
@@ -243,7 +243,7 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
             self._meet_a_late_cursor(error)
         if self.connection is None:
             return
-        if failure is Failure.READ_ONLY and not self._is_on_a_demoted_writer(search):
+        if failure is Failure.READ_ONLY and not self._is_on_a_demoted_writer(search, facts):
             return
         self._meet_loss(search, failure, error, self._has_run_out_of_time(facts, failure))
 
@@ -266,10 +266,12 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
         error.in_transaction = False  # what was to be run belongs to the present connection, which has a way to go on
         raise error from cause
 
-    def _is_on_a_demoted_writer(self, search: Search) -> bool:
+    def _is_on_a_demoted_writer(self, search: Search, facts: ErrorFacts) -> bool:
         """A write was refused as read-only: the application's mistake, unless this was the writer and is no more."""
         if search.options.failover_mode is not FailoverMode.STRICT_WRITER:
             return False
+        if is_of_the_server(facts):
+            return True  # not to be asked about: it may be the writer again by now
         dialect = search.cluster.dialect
         assert dialect is not None
         try:

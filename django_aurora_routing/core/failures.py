@@ -61,13 +61,13 @@ CLIENT_SIDE_LOSSES = frozenset({2006, 2013, 2026, 2055})
 _UNREACHABLE = frozenset({2001, 2002, 2003, 2004, 2005, 2012, 2013, 2055, 1042, 1053, 1077, 1079, 1152, 1158, 1159})
 _BUSY = frozenset({1040, 1203, 1226, 1129})
 _REFUSED_LOGIN = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1698, 1862, 2049, 2059, 2061, 3118, 3159})
-_READ_ONLY = frozenset(
+_SERVER_READ_ONLY = frozenset(
     {
         1290,  # ER_OPTION_PREVENTS_STATEMENT: --read-only, --super-read-only (and unrelated options: see below)
-        1792,  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
         1836,  # ER_READ_ONLY_MODE
     }
 )
+_READ_ONLY = _SERVER_READ_ONLY | {1792}  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
 # 2026 while connecting: a certificate that will not do, or a handshake that was cut off.
 _CERTIFICATE_TEXT = re.compile(r"certificate|verif|hostname|unsupported protocol|no shared cipher", re.IGNORECASE)
 _PYTHONS_CERTIFICATE_TEXT = "CERTIFICATE_VERIFY_FAILED"  # of its ssl module, which the connector passes on as 2055
@@ -98,3 +98,8 @@ def classify_mysql(facts: ErrorFacts, *, connecting: bool = False) -> Failure:
     if errno in _READ_ONLY and (errno != 1290 or _READ_ONLY_TEXT.search(facts.message)):
         return Failure.READ_ONLY
     return Failure.STATEMENT
+
+
+def is_of_the_server(facts: ErrorFacts) -> bool:
+    """Of a write that was refused as read-only: whether by what the server is, and not by what a transaction is."""
+    return facts.errno in _SERVER_READ_ONLY

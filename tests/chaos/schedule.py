@@ -70,7 +70,7 @@ def writer_dies(cast: Cast) -> Iterator[Step]:
 
 def writer_dies_before_it_answers(cast: Cast) -> Iterator[Step]:
     yield 0, Act.LOSE_ANSWERS, cast.writer
-    yield cast.rng.uniform(0, 0.3), Act.KILL, cast.writer
+    yield cast.rng.uniform(0.02, 0.3), Act.KILL, cast.writer
     yield cast.until_promotion(), Act.PROMOTE, cast.heir
     yield 0, Act.HEAL, cast.writer
     yield cast.some(3), Act.REVIVE, cast.writer
@@ -101,9 +101,11 @@ def network_stalls(cast: Cast) -> Iterator[Step]:
 
 
 def connections_are_reset(cast: Cast) -> Iterator[Step]:
-    yield 0, Act.LOSE_ANSWERS, cast.writer
-    yield cast.rng.uniform(0, 0.1), Act.RESET, cast.writer
-    yield 0, Act.HEAL, cast.writer
+    """Three times: it is the surest way to lose answers to COMMIT, and the old transactions' server lives on."""
+    for pause in (0.0, cast.some(0.5), cast.some(0.5)):
+        yield pause, Act.LOSE_ANSWERS, cast.writer
+        yield cast.rng.uniform(0.02, 0.2), Act.RESET, cast.writer
+        yield 0, Act.HEAL, cast.writer
 
 
 def writer_refuses(cast: Cast) -> Iterator[Step]:

@@ -10,9 +10,10 @@ import pytest
 from django_aurora_routing.cluster import registry
 from django_aurora_routing.cluster.activity import Activity
 from django_aurora_routing.cluster.cluster import Cluster, ClusterSettings
+from django_aurora_routing.core.detection import DEFAULT_DETECTION
 from django_aurora_routing.core.endpoints import Address
 
-SETTINGS = ClusterSettings(Address("nowhere"), (), None, None, 30.0, 0.02, 5.0, 1.0, 3, disposal=0.0)
+SETTINGS = ClusterSettings(Address("nowhere"), (), None, None, 30.0, 0.02, DEFAULT_DETECTION, disposal=0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_aurora_routing.core.failures import ErrorFacts, Failure, classify_mysql
+from django_aurora_routing.core.failures import ErrorFacts, Failure, classify_mysql, is_of_the_server
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,8 @@ def test_a_certificate_that_will_not_do_is_no_lost_connection(errno: int, messag
 def test_a_timeout_of_the_client_leaves_the_stream_in_an_unknown_place() -> None:
     assert classify_mysql(ErrorFacts(3024, "", timed_out=True)) is Failure.LOST
     assert classify_mysql(ErrorFacts(3024, "Query execution was interrupted")) is Failure.STATEMENT
+
+
+@pytest.mark.parametrize(("errno", "is_so"), [(1290, True), (1836, True), (1792, False)])
+def test_a_write_may_be_refused_by_the_server_or_by_its_own_transaction(errno: int, is_so: bool) -> None:
+    assert is_of_the_server(ErrorFacts(errno, "")) is is_so
