@@ -138,8 +138,8 @@ def test_a_write_that_was_refused_is_repeated_where_the_server_is_the_writer_aga
     cluster.writer.query("CREATE OR REPLACE TABLE app.refused (n INT) ENGINE = Aria")  # rolled back with nothing
     cluster.writer.query(
         "CREATE OR REPLACE TRIGGER app.refuse BEFORE INSERT ON app.t FOR EACH ROW "
-        "IF (SELECT COUNT(*) FROM app.refused) < 2 THEN INSERT INTO app.refused VALUES (1); SIGNAL SQLSTATE 'HY000' SET "
-        "MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'The MariaDB server is running with the --read-only option'; END IF"
+        "IF (SELECT COUNT(*) FROM app.refused) < 2 THEN INSERT INTO app.refused VALUES (1); SIGNAL SQLSTATE 'HY000' "
+        "SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'The MariaDB server is running with the --read-only option'; END IF"
     )
     insert(writer, 1)
     assert rows(cluster) == [1]
