@@ -30,12 +30,12 @@ def seen_on_another(
     """
     connection, scope = context["connection"], frame[5]
     alias, instance = connection.alias, vars(connection).get("instance")
+    if connection.in_atomic_block or not connection.autocommit or not _was_routed(cluster, alias, frame, scope):
+        return result
     before = scope.served_by.get(alias)
     scope.served_by[alias] = instance
-    if before is None or before == instance or not _was_routed(cluster, alias, frame, scope):
+    if before is None or before == instance:
         return result
-    if connection.in_atomic_block or not connection.autocommit:
-        return result  # a transaction has begun anew, with whatever is read in it
     logger.info("Reader %r has moved; what this scope reads next must not be older than what it has read", alias)
     scope.adopt({cluster.name: time.time()})
     if scope.must_read_its_writes(cluster):

@@ -10,6 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.test import override_settings
 
+from django_aurora_routing import in_reader
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.handles import Instance
 from django_aurora_routing.routing.scopes import scope
@@ -74,3 +75,13 @@ def test_a_scope_whose_reader_is_lost_does_not_go_back_in_time(split: LocalClust
         assert [read() for _ in range(3)] == [1, 1, 1]
     with scope():
         assert read() == 0, "nobody else is concerned"
+
+
+def test_who_asks_for_a_reader_by_a_block_gets_one_however_old(split: LocalCluster) -> None:
+    with scope() as unit:
+        one, _ = of_two_readers(split)
+        one.kill()
+        with in_reader():
+            assert read() == 0
+        assert not unit.is_pinned("default")
+        assert read() == 1, "and is held against what was seen before outside of it"
