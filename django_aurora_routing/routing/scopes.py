@@ -327,6 +327,7 @@ def _forget() -> None:
         if isinstance(owner, Scope):
             owner.forget_memo()
             owner.readers.clear()
+            owner.served_by.clear()
 
 
 def install() -> None:
