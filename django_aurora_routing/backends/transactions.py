@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..drivers.base import Look
 from ..errors import FailoverError, FailoverFailedError
 from .cursor import MAX_REPEATS
 from .lost import LostConnection
@@ -19,7 +20,7 @@ class TransactionsMixin(_Base):
     """Over a Django `DatabaseWrapper`."""
 
     phase: Phase
-    is_hung_up: Any
+    look: Look
     _drop: Any
     _needs_rollback = False
     _is_to_be_rolled_back = False
@@ -29,11 +30,15 @@ class TransactionsMixin(_Base):
 
     def _commit_phase(self) -> Phase:
         # A connection that is found dead now has lost its transaction for certain; after sending COMMIT one cannot say.
-        return Phase.STATEMENT if self.is_hung_up() else Phase.COMMIT
+        return Phase.STATEMENT if self.look(0) else Phase.COMMIT
 
     def _commit(self) -> Any:
-        with InPhase(self, self._commit_phase()):
+        # Here and below without `InPhase`, which costs more than all else that a transaction does in here.
+        before, self.phase = self.phase, self._commit_phase()
+        try:
             return super()._commit()  # type: ignore[misc]
+        finally:
+            self.phase = before
 
     def _rollback(self) -> Any:
         with InPhase(self, Phase.ROLLBACK):
@@ -76,13 +81,13 @@ class TransactionsMixin(_Base):
         if isinstance(self.connection, LostConnection):
             self._leave_lost_transaction(self.connection, autocommit)
             return
-        phase = self.phase
+        phase = before = self.phase
         if phase is not Phase.CONNECT:
             phase = Phase.BEGIN if self.autocommit else Phase.END if self._begun_by_atomic else self._commit_phase()
         for attempt in range(MAX_REPEATS + 1):
             try:
-                with InPhase(self, phase):
-                    super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+                self.phase = phase
+                super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
                 break
             except FailoverError as exc:
                 if self.autocommit is autocommit:
@@ -94,6 +99,8 @@ class TransactionsMixin(_Base):
                     self._forget_lost_transaction()  # it was to end here, and who asked for that is told of the loss
                 if phase is not Phase.BEGIN or isinstance(exc, FailoverFailedError) or attempt == MAX_REPEATS:
                     raise
+            finally:
+                self.phase = before
         # Only Atomic.__enter__ asks for this, and only Atomic.__exit__ undoes it, after its COMMIT or ROLLBACK.
         self._begun_by_atomic = not autocommit and force_begin_transaction_with_broken_autocommit
         self.is_untouched = self._begun_by_atomic
@@ -118,8 +125,11 @@ class TransactionsMixin(_Base):
             self.in_atomic_block, self.savepoint_ids, self.atomic_blocks = True, savepoint_ids, atomic_blocks
 
     def run_and_clear_commit_hooks(self) -> None:
-        with InPhase(self, Phase.STATEMENT):  # they are the application's, and what is lost in them is, too
+        before, self.phase = self.phase, Phase.STATEMENT  # what is lost in the application's hooks is its own
+        try:
             super().run_and_clear_commit_hooks()
+        finally:
+            self.phase = before
 
     def _end_without_connection(self, autocommit: bool) -> None:
         """The block has been committed or rolled back; a connection that died after that had nothing left to do."""

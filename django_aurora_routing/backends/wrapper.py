@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import Error, OperationalError
+from django.utils.asyncio import async_unsafe
 from django.utils.functional import cached_property
 
 from ..cluster.activity import Activity
@@ -19,14 +20,15 @@ from ..core.endpoints import Address
 from ..core.failover import Place, place_of
 from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql, is_of_the_server
 from ..core.options import FailoverMode, ParsedOptions
-from ..drivers.base import Connection, Driver
+from ..drivers.base import Connection, Driver, Look
+from ..drivers.sockets import nothing_seen
 from ..errors import (
     FailoverError,
     FailoverFailedError,
     FailoverSuccessError,
     TransactionResolutionUnknownError,
 )
-from .cursor import ClusterCursor, ClusterDebugCursor
+from .cursor import ClusterCursorsMixin
 from .errors import ClusterErrorWrapper
 from .lost import LostConnection
 from .phases import InPhase, Phase
@@ -37,7 +39,7 @@ from .wiring import checked_options, cluster_known_to, search_for, seed_of
 logger = logging.getLogger(__name__)
 
 
-class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
+class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessionMixin):
     """Over a Django `DatabaseWrapper`. The engine names its driver and what that driver is connected with."""
 
     driver: Driver
@@ -45,6 +47,7 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
     driver_misplaced_options: Mapping[str, str]
     driver_errors: tuple[type[BaseException], ...] = ()
     error_wrapper_class: type[ClusterErrorWrapper] = ClusterErrorWrapper
+    look: Look = staticmethod(nothing_seen)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,12 +63,6 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
     @cached_property
     def wrap_database_errors(self) -> ClusterErrorWrapper:
         return self.error_wrapper_class(self, self._activity)
-
-    def make_cursor(self, cursor: Any) -> ClusterCursor:
-        return ClusterCursor(cursor, self)
-
-    def make_debug_cursor(self, cursor: Any) -> ClusterDebugCursor:
-        return ClusterDebugCursor(cursor, self)
 
     @property
     def all_errors(self) -> tuple[type[BaseException], ...]:
@@ -119,7 +116,7 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
         self.connection = None
         self.session_is_read_only = False
         activity, options = self._activity, self._options
-        activity.inherited = False
+        activity.inherited, self.look = False, nothing_seen
         search = self._search = search_for(self.settings_dict, options, self.driver, conn_params)
         if search is None:
             return self.open_directly(conn_params, options.connect_timeout)
@@ -130,6 +127,7 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
         activity.address, activity.connection = opened.address, opened.connection
         activity.monitor = search.cluster.host_monitor if options.uses_host_monitoring else None
         search.cluster.watch(activity)
+        self.look = self.driver.look(opened.connection)
         self._generation = opened.generation
         return opened.connection
 
@@ -139,15 +137,12 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
 
     def is_hung_up(self) -> bool:
         """Whether the server has already ended this connection, as far as the client's socket knows."""
-        connection = self.connection
-        return (
-            connection is not None and not isinstance(connection, LostConnection) and self.driver.is_hung_up(connection)
-        )
+        return bool(self.look(0))
 
     def meet_hang_up(self) -> None:
-        """Have what `is_hung_up()` has seen raised now, while nothing has been sent."""
-        with InPhase(self, Phase.BEGIN), self.wrap_database_errors:
-            self.driver.ask(self.connection, "DO 0")
+        """Raise what `is_hung_up()` has seen, while nothing has been sent: Django's error, or that of a failover."""
+        with self.wrap_database_errors:
+            raise self.driver.never_sent()
 
     def _as_error(self, refused: Refused) -> BaseException:
         error = refused.error
@@ -165,11 +160,13 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
 
     # -- staying in the right place
 
+    @async_unsafe
     def ensure_connection(self) -> None:
         search = self._search
         if search is not None and self._generation != search.cluster.generation and self.connection is not None:
             self._reconsider(search)
-        super().ensure_connection()
+        if self.connection is None:
+            super().ensure_connection()
 
     def _reconsider(self, search: Search) -> None:
         """The cluster has changed since this connection was made: between statements, see whether it should move."""
@@ -239,32 +236,17 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
         if failure not in (Failure.LOST, Failure.NEVER_SENT, Failure.READ_ONLY):
             self.is_untouched = False
             return
-        if self._is_of_a_former_connection(failure):
-            self._meet_a_late_cursor(error)
+        if isinstance(self.connection, LostConnection):
+            self.connection.raise_again()
         if self.connection is None:
             return
         if failure is Failure.READ_ONLY and not self._is_on_a_demoted_writer(search, facts):
             return
         self._meet_loss(search, failure, error, self._has_run_out_of_time(facts, failure))
 
-    def _is_of_a_former_connection(self, failure: Failure) -> bool:
-        """Whether an error came from a cursor that was made before a loss and has been kept."""
-        if isinstance(self.connection, LostConnection):
-            return True
-        if failure is not Failure.NEVER_SENT:
-            return False
-        return self._after_failure if self.connection is None else not self.driver.is_hung_up(self.connection)
-
     def is_to_go_on(self) -> bool:
         """Whether there is a connection, or there was one and it was lost; False once the application has closed it."""
         return self.connection is not None or self._after_failure
-
-    def _meet_a_late_cursor(self, cause: BaseException) -> NoReturn:
-        if isinstance(self.connection, LostConnection):
-            self.connection.raise_again()
-        error = FailoverSuccessError(f"Alias {self.alias!r}: this cursor's connection was lost. Make another.")
-        error.in_transaction = False  # what was to be run belongs to the present connection, which has a way to go on
-        raise error from cause
 
     def _is_on_a_demoted_writer(self, search: Search, facts: ErrorFacts) -> bool:
         """A write was refused as read-only: the application's mistake, unless this was the writer and is no more."""
@@ -287,7 +269,7 @@ class ClusterWrapperMixin(TransactionsMixin, ReadOnlySessionMixin):
             return facts.timed_out
         params = self._parsed[1].driver if self._parsed is not None else {}
         has_limit = any(params.get(name) for name in ("read_timeout", "write_timeout"))
-        return has_limit and not self.driver.is_hung_up(self.connection)
+        return has_limit and not self.look(0)
 
     @property
     def ran_out_of_time(self) -> bool:

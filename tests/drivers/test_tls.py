@@ -104,9 +104,9 @@ def test_a_server_killed_in_the_middle_of_a_statement(driver: Driver, server: Se
 def test_a_server_killed_at_rest(driver: Driver, server: Server, session: Any, call: str) -> None:
     server.kill()
     deadline = time.monotonic() + 5
-    while not driver.is_hung_up(session) and time.monotonic() < deadline:
+    while not driver.look(session)(0) and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert driver.is_hung_up(session)
+    assert driver.look(session)(0)
 
     def run() -> None:
         if call == "ask":
