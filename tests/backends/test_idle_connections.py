@@ -106,7 +106,7 @@ def test_on_a_single_server_a_dead_connection_is_the_applications_error(
     assert execute(alias, "SELECT 1") == [(1,)]
 
 
-def test_only_a_write_in_autocommit_and_a_commit_look_at_the_socket(writer: str) -> None:
+def test_only_a_write_in_autocommit_and_a_transactions_ends_look_at_the_socket(writer: str) -> None:
     connection, looks = connections[writer], []
     look = connection.look
 
@@ -121,11 +121,12 @@ def test_only_a_write_in_autocommit_and_a_commit_look_at_the_socket(writer: str)
     assert looks == [0]
     with transaction.atomic(using=writer):
         insert(writer, 2)
+        assert looks == [0, 0]  # as long as it has done nothing, it can be begun again
         with transaction.atomic(using=writer):
             execute(writer, "SELECT COUNT(*) FROM t")
             insert(writer, 3)
-        assert looks == [0]
-    assert looks == [0, 0]
+        assert looks == [0, 0]
+    assert looks == [0, 0, 0]
 
 
 # What takes a shorter way than Django's to save time still does what that does
