@@ -195,17 +195,25 @@ PAUSE = (0.3, 2.0)
 """Seconds of peace after each scene, between these two."""
 
 
+def _shuffled(rng: random.Random) -> list[Callable[[Cast], Iterator[Step]]]:
+    """All scenes, and between them now and then the one that loses answers to COMMIT."""
+    deck = []
+    for scene in rng.sample(SCENES, len(SCENES)):
+        deck += [scene, connections_are_reset] if rng.random() < 0.5 else [scene]
+    return deck
+
+
 def schedule(seed: int, seconds: float, instances: Sequence[str]) -> tuple[Fault, ...]:
     """The faults of a run, in their order. The first of `instances` is the writer; there are three or more.
 
-    Every scene is played before any is played again, and only to its end.
+    Every scene is played before any is played again, but for resets, and only to its end.
     """
     rng = random.Random(seed)
     writer, faults = instances[0], list[Fault]()
     deck: list[Callable[[Cast], Iterator[Step]]] = []
     now = rng.uniform(0.5, 1.5)
     while True:
-        deck = deck or rng.sample(SCENES, len(SCENES))
+        deck = deck or _shuffled(rng)
         scene = deck.pop()
         heir, other = rng.sample([one for one in instances if one != writer], 2)
         acts = []
