@@ -42,10 +42,11 @@ def at(place: str) -> Iterator[float]:
         yield time.monotonic()
         ask("DO 1")
     elif place == "COMMIT":
-        with transaction.atomic():
-            ask("INSERT INTO hanging VALUES (1)")
-            wait()
-            yield time.monotonic()
+        transaction.set_autocommit(False)  # atomic() would connect again before it ends
+        ask("INSERT INTO hanging VALUES (1)")
+        wait()
+        yield time.monotonic()
+        transaction.commit()
     elif place == "fetch":
         wait()
         yield time.monotonic()
