@@ -43,10 +43,7 @@ class Cursor(cursors.Cursor):  # type: ignore[misc,unused-ignore]
     """
 
     executemany_fallback = "loop"  # from 2.3 on
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        self._waiting: list[tuple[Any, ...]] = []
+    _waiting: Sequence[tuple[Any, ...]] = ()
 
     def _query(self, query: bytes) -> Any:
         db = self._get_db()
@@ -85,14 +82,15 @@ class Cursor(cursors.Cursor):  # type: ignore[misc,unused-ignore]
     def nextset(self) -> int | None:
         if not self._waiting:
             return None
-        self._load(self._waiting.pop(0))
+        first, *self._waiting = self._waiting
+        self._load(first)
         self._post_get_result()
         return 1
 
     def _discard(self) -> None:
         """Called before each statement and by close(). Nothing is left at the server, so that it is not asked."""
         self._result = self._rows = self.description = self.description_flags = self.rownumber = None
-        self._waiting = []
+        self._waiting = ()
 
 
 class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
