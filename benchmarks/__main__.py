@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
+
+from ._setting import setting
 
 # A module here is a measurement with a `main()`; what several share begins with an underscore.
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
-PACKAGES = (
-    "django-aurora-routing",
-    "Django",
-    "mysql-connector-python",
-    "mysqlclient",
-    "aws-advanced-python-wrapper",
-    "django-dynamic-db-router",
-)
 
 
 def main() -> int:
@@ -38,33 +29,6 @@ def main() -> int:
     if failed:
         print(f"\nCould not be measured: {', '.join(failed)}.", file=sys.stderr)
     return bool(failed)
-
-
-def setting() -> str:
-    """On what, with what, and how far to trust it."""
-    found = [f"{name} {version}" for name in PACKAGES if (version := version_of(name))]
-    return "\n".join(
-        (
-            f"Python {platform.python_version()}, {', '.join(found)}",
-            f"mysql-connector-python runs {implementation()}",
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}. All is on"
-            " one machine, servers too: trust the ratios,\nwhose two sides took turns; times hold for this machine and"
-            " this minute. On a network each round trip costs more.",
-        )
-    )
-
-
-def version_of(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def implementation() -> str:
-    import mysql.connector
-
-    return "as a C extension" if mysql.connector.HAVE_CEXT else "in pure Python (its C extension does not load here)"
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """How soon is written again after the writer was killed, and is each row that was acknowledged there once.
 
-`python -m benchmarks.failover [--kills N] [--quick]`. Ours and the AWS wrapper take turns on one cluster. Each kill has
-a new process that inserts rows in a loop: kill -9, a promotion a second later, the first write since. The time begins
-when the new writer takes writes (`Promotion.writable`), so what the lab needs to promote it is not counted. And what
-the search costs meanwhile: the process's CPU, and the SELECTs it asks of the instances that are left.
+`python -m benchmarks.failover [--kills N] [--latency MS] [--quick]`. Ours and the AWS wrapper take turns on a cluster.
+Each kill has a new process that inserts rows in a loop: kill -9, a promotion a second later, the first write since. The
+time begins when the new writer takes writes (`Promotion.writable`), so what the lab needs to promote it is not counted.
+The lab adds 2 ms to each round trip. And what the search costs meanwhile: the process's CPU, and the SELECTs it asks of
+the instances that are left.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -21,11 +23,12 @@ from typing import Any
 
 from django_aurora_routing.lab import Instance, LocalCluster, Promotion
 
-from ._contenders import AWS_V2, OURS, Contender, cluster_database, installed
+from ._contenders import AWS_V2, OURS, OURS_MYSQLCLIENT, Contender, cluster_database, installed
 from ._rows import CREATE_TABLE, TABLE
 from ._tables import print_table, with_ratio
 
-KILLS, QUICK_KILLS = 10, 3
+KILLS, QUICK_KILLS = 30, 3
+LATENCY_MS = 2.0
 WARM_UP_SECONDS = 1.0
 BEFORE_PROMOTION_SECONDS = 1.0
 
@@ -58,10 +61,10 @@ class Record:
         return sorted(kill.milliseconds for kill in self.kills if kill.milliseconds is not None)
 
     def cells(self, base: Sequence[float]) -> list[str]:
-        """Minimum, median and maximum, each beside how many times the base's it is; and the balance of the rows."""
+        """The summary, each figure beside how many times the base's it is; and the balance of the rows."""
         own = summary(self.times)
         pairs = zip(own, summary(base), strict=True) if own and base else ()
-        shown = [with_ratio(value, value / other) for value, other in pairs] or ["-", "-", "-"]
+        shown = [with_ratio(value, value / other) for value, other in pairs] or ["-"] * 4
         counts = [sum(getattr(kill, name) for kill in self.kills) for name in ("acknowledged", "lost", "doubled")]
         return [str(len(self.kills)), *shown, str(len(self.kills) - len(self.times)), *map(str, counts)]
 
@@ -75,21 +78,26 @@ class Record:
 
 
 def summary(times: Sequence[float]) -> list[float]:
-    return [min(times), statistics.median(times), max(times)] if times else []
+    """Minimum, median, 90th percentile and maximum."""
+    if not times:
+        return []
+    times = sorted(times)
+    return [times[0], statistics.median(times), times[math.ceil(0.9 * len(times)) - 1], times[-1]]
 
 
 def main() -> None:
     """Start a cluster, kill its writer again and again, print what each contender made of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, help=f"for each contender ({KILLS}, with --quick {QUICK_KILLS})")
+    parser.add_argument("--latency", type=float, default=LATENCY_MS, help="milliseconds added to each round trip (2)")
     parser.add_argument("--quick", action="store_true", help="fewer kills")
     arguments = parser.parse_args()
     kills = arguments.kills or (QUICK_KILLS if arguments.quick else KILLS)
-    records = [Record(contender) for contender in installed(OURS, AWS_V2)]
+    records = [Record(contender) for contender in installed(OURS, OURS_MYSQLCLIENT, AWS_V2)]
     with LocalCluster(readers=2) as cluster:
         for number in range(1, kills + 1):
             for record in records:
-                kill = kill_once(cluster, record.contender)
+                kill = kill_once(cluster, record.contender, arguments.latency / 1000)
                 record.kills.append(kill)
                 shown = "never" if kill.milliseconds is None else f"{kill.milliseconds:.0f} ms"
                 print(f"  kill {number} of {kills}, {record.contender.title}: {shown}", flush=True)
@@ -100,7 +108,7 @@ def report(records: Sequence[Record]) -> None:
     base = records[0].times
     print_table(
         f"From promotion to first write: milliseconds, x {records[0].contender.title}; and the rows of all kills",
-        ["kills", "min", "median", "max", "never", "acknowledged", "lost", "doubled"],
+        ["kills", "min", "median", "p90", "max", "never", "acknowledged", "lost", "doubled"],
         [[record.contender.title, *record.cells(base)] for record in records],
     )
     print_table(
@@ -113,11 +121,13 @@ def report(records: Sequence[Record]) -> None:
         print(f"  errors that {record.contender.title} showed to the application: {record.errors()}")
 
 
-def kill_once(cluster: LocalCluster, contender: Contender) -> Kill:
+def kill_once(cluster: LocalCluster, contender: Contender, latency: float) -> Kill:
     """A whole cluster, a new process that writes, one kill and one promotion; and every row counted."""
     cluster.heal()
     cluster.writer.query(CREATE_TABLE)
     cluster.catch_up()
+    for instance in cluster.instances:
+        instance.delay(latency)
     command = [sys.executable, "-m", "benchmarks._writing"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:

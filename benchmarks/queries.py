@@ -2,7 +2,8 @@
 
 `python -m benchmarks.queries [--quick]`. Twice: on one server, connected to directly, so that nothing lies between
 engine and server; and on the lab's cluster, where each connection passes the lab's facade and each write waits for a
-reader. A ratio of 1.00 is mysql.connector.django, the backend that comes with the driver.
+reader. A ratio of 1.00 is mysql.connector.django, the backend that comes with the driver. Without `--quick` the ratios
+are also drawn, in docs/pictures/.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import django
@@ -23,14 +25,25 @@ from django.db import connections, transaction
 from django_aurora_routing import release_resources
 from django_aurora_routing.lab import LocalCluster, LocalServer
 
-from ._contenders import ALL, Contender, database, installed
+from ._contenders import ALL, AWS, MYSQLCLIENT, OURS, OURS_MYSQLCLIENT, PLAIN, Contender, database, installed
+from ._picture import Series, picture, write_picture
 from ._rows import CREATE_TABLE, row_model
+from ._setting import implementation, machine, python, versions_of
 from ._tables import print_table, with_ratio
 from ._timing import Timed, timed
 from ._wire import Trips, counted
 
 ROWS = 100
 COUNTED = 15  # times that round trips are counted
+PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
+DRAWN_PACKAGES = ("Django", "mysql-connector-python", "mysqlclient", "aws-advanced-python-wrapper")
+DRAWN = (
+    Series(PLAIN.key, PLAIN.title, "#9aa1ad"),
+    Series(AWS.key, AWS.title, "#d9822b"),
+    Series(OURS.key, OURS.title, "#2f7de1"),
+    Series(MYSQLCLIENT.key, MYSQLCLIENT.title, "#c3a6d8"),
+    Series(OURS_MYSQLCLIENT.key, OURS_MYSQLCLIENT.title, "#1f9d6b"),
+)
 
 Case = Callable[[str], object]
 
@@ -39,7 +52,8 @@ def main() -> None:
     """Start the servers, configure an alias for each engine and place, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rounds")
-    rounds = 40 if parser.parse_args().quick else 400
+    is_quick = parser.parse_args().quick
+    rounds = 40 if is_quick else 400
     quieten()
     contenders = installed(*ALL)
     with ExitStack() as stack:
@@ -55,7 +69,9 @@ def main() -> None:
         try:
             for at in places:
                 at.fill()
-                report(at, contenders, rounds)
+                times = report(at, contenders, rounds)
+                if not is_quick:
+                    write_picture(PICTURES / f"queries-{at.key}.svg", drawn(at, times, rounds))
         finally:
             connections.close_all()
             release_resources()
@@ -164,7 +180,7 @@ def cases() -> Mapping[str, tuple[Case, int]]:
     }
 
 
-def report(at: Place, contenders: Sequence[Contender], rounds: int) -> None:
+def report(at: Place, contenders: Sequence[Contender], rounds: int) -> dict[str, dict[str, Timed]]:
     times: dict[str, dict[str, Timed]] = {}
     trips: dict[str, list[str]] = {contender.key: [] for contender in contenders}
     for title, (case, calls) in cases().items():
@@ -187,6 +203,16 @@ def report(at: Place, contenders: Sequence[Contender], rounds: int) -> None:
         list(times),
         [[each.title, *trips[each.key]] for each in contenders],
     )
+    return times
+
+
+def drawn(at: Place, times: dict[str, dict[str, Timed]], rounds: int) -> str:
+    caption = (
+        f"Medians of {rounds} rounds in which all took turns. In brackets, the time of one call. Shorter is better.",
+        f"{python()}, {', '.join(versions_of(*DRAWN_PACKAGES))};"
+        f" the connector {implementation()}. {machine()}, the servers on it too.",
+    )
+    return picture(at.title, DRAWN, times, PLAIN.title, caption)
 
 
 def bound(case: Case, alias: str) -> Callable[[], object]:

@@ -30,7 +30,7 @@ class RoutingSettings:
     on_no_reader: str = "writer"
     """Where reads go when no reader is fit: to the "writer", or nowhere, with an "error"."""
     always_writer: tuple[str, ...] = ("sessions", "django_cache")
-    """App labels, or "app.Model", whose reads never go to a reader."""
+    """App labels, or "app.Model" by `normal_label`, whose reads never go to a reader."""
     reads_in_atomic: str = "explicit"
     """Reads follow the writer in transactions that the code has opened ("explicit"), or in "any"."""
     pin_policy: str = "window"
@@ -92,12 +92,23 @@ on_settings_changed(routing_settings.cache_clear, NAME)
 
 def did_you_mean(word: Any, words: Iterable[str]) -> str:
     """A sentence with the nearest right word, to be put behind another; empty when none is near."""
-    nearest = difflib.get_close_matches(str(word), list(words), n=1)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+    by_lower = {str(one).lower(): one for one in words}
+    nearest = difflib.get_close_matches(str(word).lower(), by_lower, n=1)
+    return f" Did you mean {by_lower[nearest[0]]!r}?" if nearest else ""
 
 
 def listed(words: Iterable[str]) -> str:
     return ", ".join(map(repr, words))
+
+
+def normal_label(label: str) -> str:
+    """An app label, or an "app.Model" so that the case of the model's name does not matter."""
+    app_label, dot, model = label.partition(".")
+    return f"{app_label}{dot}{model.lower()}"
+
+
+def is_seconds(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
 def _checked(key: str, name: str, value: Any) -> Any:
@@ -110,13 +121,14 @@ def _checked(key: str, name: str, value: Any) -> Any:
     if name in _MAPPINGS and value is not None and not isinstance(value, Mapping):
         raise ImproperlyConfigured(f"{where} must be a dict, not {value!r}.")
     if name in _SECONDS and not (value is None and name == "max_lag"):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        if not is_seconds(value):
             raise ImproperlyConfigured(f"{where} must be a number of seconds, 0 or more, not {value!r}.")
         return float(value)
     if name == "always_writer":
-        if isinstance(value, str) or not all(isinstance(label, str) for label in value):
+        is_listed = isinstance(value, (list, tuple, set, frozenset))
+        if not is_listed or not all(isinstance(label, str) for label in value):
             raise ImproperlyConfigured(f"{where} must be a list of app labels or 'app.Model's, not {value!r}.")
-        return tuple(value)
+        return tuple(map(normal_label, value))
     if name == "pin_store" and not isinstance(value, str):
         raise ImproperlyConfigured(f"{where} must be a name or a dotted path, not {value!r}.")
     return value

@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
 
-ENGINE = "django_aurora_routing.backends.mysql_connector"
+ENGINES = ("django_aurora_routing.backends.mysql_connector", "django_aurora_routing.backends.mysql")
+"""Ours, with which a cluster's readers are an alias that is `read_only`."""
+ENGINE = ENGINES[0]
 SCHEME = "aurora-mysql"
-"""What a URL for our engine begins with."""
+"""What a URL for the first of them begins with."""
 
 Definition: TypeAlias = "str | Mapping[str, object]"
 Databases: TypeAlias = "dict[str, dict[str, Any]]"
@@ -33,13 +35,18 @@ def databases(
     A definition is a URL, for dj-database-url to read, or a dict as in DATABASES, which is what django-environ and
     dj-database-url make. `name` is the writer's alias. `readers` names theirs, or they are "reader", or "reader1",
     "reader2", ... (with "crm_" before it for `name="crm"`). What a reader does not say is as it is at the writer, so
-    its HOST, which may be given as a string, is often enough. With our engine a cluster has one reader alias by
+    its HOST, which may be given as a string, is often enough. With our engines a cluster has one reader alias by
     itself; `readers=[]` if it shall not. `common` are settings for all of them, as CONN_MAX_AGE and ENGINE; OPTIONS
     are added to.
 
-    Every reader mirrors the writer in tests, is not part of ATOMIC_REQUESTS, and with our engine is `read_only`.
+    Every reader mirrors the writer in tests, is not part of ATOMIC_REQUESTS, and with our engines is `read_only`.
     Raises ImproperlyConfigured.
     """
+    for key in common:
+        if not key.isupper():
+            raise TypeError(
+                f"databases() has no argument {key!r}: it has writer, readers and name, and settings, in capitals."
+            )
     base = _definition(writer)
     if not base.get("ENGINE") and not common.get("ENGINE"):
         raise ImproperlyConfigured(
@@ -83,7 +90,7 @@ def _reader(
 
 
 def _is_ours(config: Mapping[str, Any]) -> bool:
-    return config.get("ENGINE") == ENGINE
+    return config.get("ENGINE") in ENGINES
 
 
 def _named(readers: Iterable[Definition] | Mapping[str, Definition], prefix: str) -> Iterable[tuple[str, Definition]]:

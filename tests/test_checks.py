@@ -73,6 +73,17 @@ def test_e002_when_the_dialect_needs_a_pattern_that_the_host_does_not_give() -> 
     assert ids(default={"HOST": "db.example.com", "OPTIONS": pattern}) == []
 
 
+def test_no_e002_when_another_of_the_hosts_gives_it() -> None:
+    hosts = {"wrapper_dialect": "aurora-mysql", "hosts": ["shop.cluster-ro-abc.eu-west-1.rds.amazonaws.com"]}
+    assert ids(default={"HOST": "db.example.com", "OPTIONS": hosts}) == []
+
+
+def test_e001_for_hosts_that_are_none() -> None:
+    (message,) = messages(default={"OPTIONS": {"hosts": ["a", "b c"]}})
+    assert message.id == "aurora_routing.E001"
+    assert "OPTIONS['hosts']: 'b c' is no host name" in message.msg
+
+
 def test_i001_for_an_option_without_effect() -> None:
     assert ids(default={"OPTIONS": {"bg_id": "1"}}) == ["aurora_routing.I001"]
 
@@ -82,6 +93,9 @@ def test_w002_when_aliases_of_one_cluster_disagree() -> None:
     assert ids(default=host, reader={**host, "OPTIONS": {"topology_refresh_ms": 5}}) == ["aurora_routing.W002"]
     assert ids(default=host, reader={**host, "OPTIONS": {"topology_refresh_ms": 5, "cluster_id": "2"}}) == []
     assert ids(default=host, reader={**host, "OPTIONS": {"read_only": True, "failover_timeout_sec": 5}}) == []
+    assert ids(default=host, reader={**host, "OPTIONS": {"hosts": "a"}}) == ["aurora_routing.W002"]
+    names = {"OPTIONS": {"hosts": ["db.example.com", "a"], "cluster_id": "1"}}
+    assert ids(default={**host, **names}, reader={"HOST": "a", **names}) == []
 
 
 def test_e001_for_what_a_login_lacks() -> None:

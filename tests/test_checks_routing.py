@@ -100,6 +100,7 @@ def test_e010_for_a_reader_whose_writer_is_not_clear() -> None:
 def test_e011_for_apps_sent_nowhere_or_to_a_reader() -> None:
     assert only({"APP_LABELS": {"auth": "defalt"}})[:1] == ("E011",)
     assert "Did you mean 'default'?" in only({"APP_LABELS": {"auth": "defalt"}})[1]
+    assert "must be the name of an alias or a cluster" in only({"APP_LABELS": {"auth": ["default"]}})[1]
     assert "'reader' is a reader" in only({"APP_LABELS": {"auth": "reader"}})[1]
     half = type("Half", (AppLabelRouter,), {"route_app_labels": {"auth"}})
     assert ids(routers=[half, ReadWriteRouter]) == ["E011"]
@@ -138,6 +139,7 @@ def test_e015_for_a_pin_store_that_cannot_be_found() -> None:
     check_id, message, _ = only({"PIN_STORE": "cokie"})
     assert (check_id, "Did you mean 'cookie'?" in message) == ("E015", True)
     assert ids({"PIN_STORE": "django.core.signing.NoSuchThing"}) == ["E015"]
+    assert "cannot be made without arguments" in only({"PIN_STORE": "django.db.models.ForeignKey"})[1]
     assert "has no load()" in only({"PIN_STORE": "django.core.signing.Signer"})[1]
     assert ids({"PIN_STORE": "django_aurora_routing.routing.stores.CookieStore"}) == []
 

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.test import override_settings
 
-from django_aurora_routing.config import ENGINE, SCHEME, clusters_of, databases
+from django_aurora_routing.config import ENGINE, ENGINES, SCHEME, clusters_of, databases
 from django_aurora_routing.routing.clusters import Cluster, clusters, found, told
 
 HOST = "shop.cluster-abc123.eu-west-1.rds.amazonaws.com"
@@ -30,6 +30,13 @@ def test_one_url_of_a_cluster_gives_a_writer_and_a_reader() -> None:
         "reader": {**same, "OPTIONS": {"read_only": True}, "TEST": {"MIRROR": "default"}, "ATOMIC_REQUESTS": False},
     }
     assert found(connections.configure_settings(made)) == [Cluster("default", "default", ("reader",))]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_of_our_engines_has_its_reader(engine: str) -> None:
+    for made in (databases(URL, ENGINE=engine), databases({"ENGINE": engine, "HOST": HOST}, readers=[{}])):
+        assert made["reader"]["OPTIONS"] == {"read_only": True}
+        assert found(connections.configure_settings(made)) == [Cluster("default", "default", ("reader",))]
 
 
 def test_options_of_the_url_are_those_of_both() -> None:
@@ -134,6 +141,11 @@ def test_what_is_refused(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(ImproperlyConfigured) as raised:
         databases(**arguments)
     assert said in str(raised.value)
+
+
+def test_a_misspelt_argument_is_no_setting() -> None:
+    with pytest.raises(TypeError, match=r"no argument 'reader'.* writer, readers and name"):
+        databases(URL, reader=["replica"])
 
 
 def test_no_password_in_an_error() -> None:

@@ -62,30 +62,33 @@ def test_the_table_of_settings_has_every_key_with_its_default() -> None:
     assert there == {name: list(value) if isinstance(value, tuple) else value for name, value in ours.items()}
 
 
-# -- the traps
-
-TRAPS = {
-    int(number): re.findall(r"``(\w+)``", text)
-    for number, text in re.findall(r"^(\d+)\. (.+?)(?=^\d+\. |^\w|\Z)", PAGES["traps"], re.MULTILINE | re.DOTALL)
-}
+# -- the traps, and the faults of the AWS wrapper
 
 
-def trap_tests() -> set[str]:
-    sources = (path.read_text() for path in (ROOT / "tests").rglob("*.py"))
-    return {name for source in sources for name in re.findall(r"^ *(?:async )?def (test_trap_\w+)\(", source, re.M)}
+def listed(page: str) -> dict[int, list[str]]:
+    """The numbered entries of a page, each with the tests that it names."""
+    entries = re.findall(r"^(\d+)\. (.+?)(?=^\d+\. |^\w|\Z)", PAGES[page], re.MULTILINE | re.DOTALL)
+    return {int(number): re.findall(r"``(test_\w+)``", text) for number, text in entries}
 
 
-def test_every_trap_is_listed() -> None:
-    assert sorted(TRAPS) == list(range(1, 48))
-    assert {int(name.split("_")[2]) for name in trap_tests()} <= set(TRAPS)
+LISTS = {"trap": listed("traps"), "fault": listed("faults")}
+SOURCES = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+TESTS = {name for source in SOURCES for name in re.findall(r"^ *(?:async )?def (test_\w+)\(", source, re.M)}
 
 
-@pytest.mark.parametrize("number", sorted(TRAPS))
-def test_a_trap_has_its_test(number: int) -> None:
-    named = [name for name in TRAPS[number] if name.startswith("test_trap_")]
-    assert named, "it names no test"
-    assert all(name.startswith(f"test_trap_{number:02}_") for name in named)
-    assert set(named) <= trap_tests()
+@pytest.mark.parametrize(("kind", "count"), [("trap", 47), ("fault", 17)])
+def test_every_trap_and_fault_is_listed(kind: str, count: int) -> None:
+    assert sorted(LISTS[kind]) == list(range(1, count + 1))
+    numbered = {int(name.split("_")[2]) for name in TESTS if name.startswith(f"test_{kind}_")}
+    assert numbered <= set(LISTS[kind])
+
+
+@pytest.mark.parametrize(("kind", "number"), [(kind, number) for kind, found in LISTS.items() for number in found])
+def test_a_trap_or_fault_has_its_test(kind: str, number: int) -> None:
+    named = LISTS[kind][number]
+    assert any(name.startswith(f"test_{kind}_{number:02}_") for name in named), "it names no test of its own"
+    assert all(name.startswith(f"test_{kind}_{number:02}_") for name in named if name.startswith(f"test_{kind}_"))
+    assert set(named) <= TESTS
 
 
 # -- the design's table

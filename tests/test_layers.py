@@ -19,7 +19,7 @@ DRIVERS = {"mysql", "_mysql_connector", "MySQLdb", "psycopg", "psycopg2"}
 AWS = {"boto3", "botocore"}
 SHARED = {"errors", "conf", "signals"}
 BELOW_BACKENDS = {"core", "drivers", "dialects", "aws", "cluster", *SHARED}
-EVERYTHING_BUT_LAB = {*BELOW_BACKENDS, "routing", "routers", "middleware", "backends", "testing", "__init__"}
+EVERYTHING_BUT_LAB = {*BELOW_BACKENDS, "config", "routing", "routers", "middleware", "backends", "testing", "__init__"}
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ REPORT = """
 print(*sorted(thread.name for thread in threading.enumerate()))
 print(*sorted(name for name in {packages} if name in sys.modules))
 """
-OPTIONAL = ["boto3", "botocore", "celery", "opentelemetry", "sqlalchemy", "MySQLdb", "psycopg"]
+OPTIONAL = ["boto3", "botocore", "celery", "gevent", "gunicorn", "opentelemetry", "sqlalchemy", "MySQLdb", "psycopg"]
 
 
 def test_on_sqlite_nothing_starts_and_no_driver_is_imported() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from ..errors import FailoverError
 
@@ -11,11 +12,12 @@ class LostConnection:
     """Raises the same error again at every use until the outermost block has ended.
 
     So whatever the code between swallows, the block can neither go on nor be committed. `error` is None when the
-    loss was noticed by ROLLBACK, which has then done its work.
+    loss was noticed by ROLLBACK, which has then done its work. `hooks` are those that COMMIT would have run.
     """
 
-    def __init__(self, error: FailoverError | None) -> None:
+    def __init__(self, error: FailoverError | None, hooks: Sequence[Any] = ()) -> None:
         self.error = error
+        self.hooks = hooks
 
     def raise_again(self) -> NoReturn:
         if self.error is None:

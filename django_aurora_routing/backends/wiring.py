@@ -81,15 +81,15 @@ def cluster_key_of(settings_dict: Mapping[str, Any], options: Options) -> str:
 def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> ClusterSettings:
     """What the alias says of its cluster."""
     seed = seed_of(settings_dict)
+    implied = (default_host_pattern(parse_endpoint(name.host), name.port) for name in (seed, *options.hosts))
     return ClusterSettings(
         seed=seed,
-        pattern=options.host_pattern or default_host_pattern(parse_endpoint(seed.host), seed.port),
+        hosts=options.hosts,
+        pattern=options.host_pattern or next(filter(None, implied), None),
         dialect=options.dialect,
         refresh=options.topology_refresh,
         high_refresh=options.topology_high_refresh,
-        detection_time=options.detection_time,
-        detection_interval=options.detection_interval,
-        detection_count=options.detection_count,
+        detection=options.detection,
         disposal=options.disposal,
     )
 
@@ -106,11 +106,12 @@ def search_for(
     if not options.uses_topology or params.get("unix_socket"):
         return None
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
-    plain["read_timeout"] = _MONITOR_READ_TIMEOUT
+    # As a server has it, so that nothing needs to be sent for it; the drivers' own default is another.
+    plain |= {"read_timeout": _MONITOR_READ_TIMEOUT, "autocommit": True}
     links = Links(
         Link(driver, _with_monitors_own(plain, options.topology_monitor_params)),
         Link(driver, _with_monitors_own(plain, options.host_monitor_params)),
-        options.connect_timeout,
+        options.connect_limit,
     )
     key = cluster_key_of(settings_dict, options)
     # One a driver: its monitors end and close connections of each other's and of the applications'.

@@ -9,35 +9,39 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import Error, OperationalError
+from django.utils.asyncio import async_unsafe
 from django.utils.functional import cached_property
 
 from ..cluster.activity import Activity
 from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
 from ..cluster.credentials import log_in
-from ..cluster.topology_monitor import MissingPattern
+from ..cluster.meeting import MissingPattern
+from ..core.endpoints import Address
 from ..core.failover import Place, place_of
-from ..core.failures import ErrorFacts, Failure, classify_mysql
+from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql, is_of_the_server
 from ..core.options import FailoverMode, ParsedOptions
 from ..core.secret import hidden
-from ..drivers.base import Connection, Driver
+from ..drivers.base import Connection, Driver, Look
+from ..drivers.sockets import nothing_seen
 from ..errors import (
     FailoverError,
     FailoverFailedError,
     FailoverSuccessError,
     TransactionResolutionUnknownError,
 )
-from .cursor import MAX_REPEATS, ClusterCursor, ClusterDebugCursor
+from .cursor import ClusterCursorsMixin
 from .errors import ClusterErrorWrapper
 from .lost import LostConnection
 from .phases import InPhase, Phase
 from .read_only import ReadOnlySessionMixin
+from .transactions import TransactionsMixin
 from .wiring import checked_options, cluster_known_to, search_for, seed_of
 
 logger = logging.getLogger(__name__)
 
 
-class ClusterWrapperMixin(ReadOnlySessionMixin):
+class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessionMixin):
     """Over a Django `DatabaseWrapper`. The engine names its driver and what that driver is connected with."""
 
     driver: Driver
@@ -45,35 +49,27 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
     driver_misplaced_options: Mapping[str, str]
     driver_errors: tuple[type[BaseException], ...] = ()
     error_wrapper_class: type[ClusterErrorWrapper] = ClusterErrorWrapper
+    look: Look = staticmethod(nothing_seen)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._needs_rollback = False
         super().__init__(*args, **kwargs)
         self._search: Search | None = None
         self._activity = Activity()
+        self.instance: Address | None = None
         self.phase = Phase.STATEMENT
         self._generation = 0
         self._after_failure = False
-        self._begun_by_atomic = False
+        self._ran_out_at: Address | None = None
         self._parsed: tuple[Any, ParsedOptions] | None = None
 
     @cached_property
     def wrap_database_errors(self) -> ClusterErrorWrapper:
         return self.error_wrapper_class(self, self._activity)
 
-    def make_cursor(self, cursor: Any) -> ClusterCursor:
-        return ClusterCursor(cursor, self)
-
-    def make_debug_cursor(self, cursor: Any) -> ClusterDebugCursor:
-        return ClusterDebugCursor(cursor, self)
-
     @property
     def all_errors(self) -> tuple[type[BaseException], ...]:
         """Database errors as the driver raises them and as Django does."""
         return (Error, *self.driver_errors)
-
-    def _in_phase(self, phase: Phase) -> InPhase:
-        return InPhase(self, phase)
 
     # -- connecting
 
@@ -96,10 +92,12 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
     def connect(self) -> None:
         """Connect by Django's own way, so that each switch restores all session state; again if that is cut off."""
         began = time.monotonic()
-        with self._in_phase(Phase.CONNECT):
+        with InPhase(self, Phase.CONNECT):
             while True:
                 try:
-                    return super().connect()
+                    super().connect()
+                    self.instance = self._activity.address  # only now: its set-up is not what routing asks about
+                    return
                 except self.all_errors as exc:
                     search, address = self._search, self._activity.address
                     if search is None or address is None or not self._is_cut_off(exc):
@@ -122,7 +120,7 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
         self.connection = None
         self.session_is_read_only = False
         activity, options = self._activity, self._options
-        activity.inherited = False
+        activity.inherited, self.look = False, nothing_seen
         search = self._search = search_for(self.settings_dict, options, self.driver, conn_params)
         if search is None:
             return self.open_directly(conn_params, options.connect_timeout)
@@ -133,6 +131,7 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
         activity.address, activity.connection = opened.address, opened.connection
         activity.monitor = search.cluster.host_monitor if options.uses_host_monitoring else None
         search.cluster.watch(activity)
+        self.look = self.driver.look(opened.connection)
         self._generation = opened.generation
         return opened.connection
 
@@ -142,10 +141,12 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
 
     def is_hung_up(self) -> bool:
         """Whether the server has already ended this connection, as far as the client's socket knows."""
-        connection = self.connection
-        return (
-            connection is not None and not isinstance(connection, LostConnection) and self.driver.is_hung_up(connection)
-        )
+        return bool(self.look(0))
+
+    def meet_hang_up(self) -> None:
+        """Raise what `is_hung_up()` has seen, while nothing has been sent: Django's error, or that of a failover."""
+        with self.wrap_database_errors:
+            raise self.driver.never_sent()
 
     def _as_error(self, refused: Refused) -> BaseException:
         error = refused.error
@@ -163,11 +164,13 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
 
     # -- staying in the right place
 
+    @async_unsafe
     def ensure_connection(self) -> None:
         search = self._search
         if search is not None and self._generation != search.cluster.generation and self.connection is not None:
             self._reconsider(search)
-        super().ensure_connection()
+        if self.connection is None:
+            super().ensure_connection()
 
     def _reconsider(self, search: Search) -> None:
         """The cluster has changed since this connection was made: between statements, see whether it should move."""
@@ -214,7 +217,11 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
         if self.connection is None or isinstance(self.connection, LostConnection):
             return False
         try:
-            with self._in_phase(Phase.CHECK), self.wrap_database_errors:
+            with InPhase(self, Phase.CHECK), self.wrap_database_errors:
+                if (search := self._search) is not None:
+                    # The host monitor ends a question that a silent server leaves open; without it a limit has to.
+                    is_watched = self._activity.monitor is not None
+                    return search.still_serves(self.connection, None if is_watched else self._options.connect_limit)
                 self.driver.ask(self.connection, "SELECT 1")
         except Error:
             return False
@@ -227,37 +234,70 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
         search, phase = self._search, self.phase
         if search is None or phase in (Phase.CONNECT, Phase.CHECK) or not search.options.uses_failover:
             return
-        if self.connection is None or isinstance(self.connection, LostConnection):
-            return
         if search.cluster.dialect is None or not search.cluster.dialect.is_cluster:
             return
         failure = classify_mysql(facts)
         if failure not in (Failure.LOST, Failure.NEVER_SENT, Failure.READ_ONLY):
+            self.is_untouched = False
             return
-        if failure is Failure.READ_ONLY and not self._is_on_a_demoted_writer(search):
+        if isinstance(self.connection, LostConnection):
+            self.connection.raise_again()
+        if self.connection is None:
             return
-        self._meet_loss(search, failure, error)
+        if failure is Failure.READ_ONLY and not self._is_on_a_demoted_writer(search, facts):
+            return
+        self._meet_loss(search, failure, error, self._has_run_out_of_time(facts, failure))
 
-    def _is_on_a_demoted_writer(self, search: Search) -> bool:
+    def is_to_go_on(self) -> bool:
+        """Whether there is a connection, or there was one and it was lost; False once the application has closed it."""
+        return self.connection is not None or self._after_failure
+
+    def _is_on_a_demoted_writer(self, search: Search, facts: ErrorFacts) -> bool:
         """A write was refused as read-only: the application's mistake, unless this was the writer and is no more."""
         if search.options.failover_mode is not FailoverMode.STRICT_WRITER:
             return False
+        if is_of_the_server(facts):
+            return True  # not to be asked about: it may be the writer again by now
         dialect = search.cluster.dialect
         assert dialect is not None
         try:
             return dialect.refuses_writes(
-                lambda sql: self.driver.ask(self.connection, sql, self._options.connect_timeout)
+                lambda sql: self.driver.ask(self.connection, sql, self._options.connect_limit)
             )
         except self.driver_errors:
             return True
 
-    def _meet_loss(self, search: Search, failure: Failure, cause: BaseException) -> None:
+    def _has_run_out_of_time(self, facts: ErrorFacts, failure: Failure) -> bool:
+        """Whether it was the application's own `read_timeout` or `write_timeout` that has ended the connection."""
+        if facts.timed_out or failure is not Failure.LOST or facts.errno not in CLIENT_SIDE_LOSSES:
+            return facts.timed_out
+        params = self._parsed[1].driver if self._parsed is not None else {}
+        has_limit = any(params.get(name) for name in ("read_timeout", "write_timeout"))
+        return has_limit and not self.look(0)
+
+    @property
+    def ran_out_of_time(self) -> bool:
+        """Whether such a time limit was how the last connection was lost."""
+        return self._ran_out_at is not None
+
+    def is_where_time_ran_out(self) -> bool:
+        """Whether the present connection leads to that same server, which then was slow and not dead."""
+        return self._ran_out_at == self._activity.address
+
+    def raise_as_it_came(self, error: FailoverError) -> None:
+        """Raise what Django's own backend would have raised in the place of one of ours."""
+        cause = error.__cause__
+        if cause is not None and (facts := self.driver.facts(cause)) is not None:
+            self.wrap_database_errors.convert(cause, facts, None)
+
+    def _meet_loss(self, search: Search, failure: Failure, cause: BaseException, ran_out: bool) -> None:
         in_transaction = self.in_atomic_block or not self.autocommit
         phase, address = self.phase, self._activity.address
         assert address is not None
         logger.warning("alias %r lost its connection to %s while %s: %s", self.alias, address, phase.value, cause)
         self.errors_occurred = True
         self._after_failure = True
+        self._ran_out_at = address if ran_out else None
         certain = failure is not Failure.LOST
         if not in_transaction or phase in (Phase.ROLLBACK, Phase.END):
             self._drop(LostConnection(None) if in_transaction else None)
@@ -265,11 +305,15 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
             error = self._loss_error(address, None, certain or phase in (Phase.BEGIN, Phase.ROLLBACK), False)
         else:
             certain = certain or phase is not Phase.COMMIT
+            hooks, self.run_on_commit = self.run_on_commit, []  # of no more use, should somebody (TestCase) run them
             # Before the search, which a signal handler may interrupt: the block is lost whatever comes of it.
             self._drop(LostConnection(self._loss_error(address, None, certain, True)))
             refused = search.find_again(address, str(cause))
             error = self._loss_error(address, refused, certain, True)
-            self.connection = LostConnection(error)
+            self.connection = LostConnection(error, hooks)
+            place = place_of(address, search.options.failover_mode, search.cluster.view)
+            if ran_out and certain and refused is None and place is Place.RIGHT:
+                return  # a slow statement on a living server, which is no failover; the block is lost all the same
         raise error from cause
 
     def meet_interruption(self) -> None:
@@ -307,93 +351,3 @@ class ClusterWrapperMixin(ReadOnlySessionMixin):
             error = FailoverSuccessError(f"{lost} before the statement had any effect. Run it again.")
         error.in_transaction = in_transaction
         return error
-
-    # -- transactions
-
-    def _commit_phase(self) -> Phase:
-        # A connection that is found dead now has lost its transaction for certain; after sending COMMIT one cannot say.
-        return Phase.STATEMENT if self.is_hung_up() else Phase.COMMIT
-
-    def _commit(self) -> Any:
-        with self._in_phase(self._commit_phase()):
-            return super()._commit()  # type: ignore[misc]
-
-    def _rollback(self) -> Any:
-        with self._in_phase(Phase.ROLLBACK):
-            try:
-                return super()._rollback()  # type: ignore[misc]
-            except FailoverError:
-                return None  # a connection that is gone has been rolled back by the server
-
-    def rollback(self) -> None:
-        super().rollback()
-        if isinstance(self.connection, LostConnection) and not self._begun_by_atomic:
-            # Transactions by hand (autocommit off): the next one begins on a new connection, also by hand.
-            self.connection = None
-            self.connect()
-            self.set_autocommit(False)
-
-    @property
-    def needs_rollback(self) -> bool:
-        """Django's flag, but False while a lost connection is stood in for.
-
-        So a block that would end without an error ends by COMMIT, which raises the loss, instead of by a ROLLBACK
-        that says nothing.
-        """
-        return self._needs_rollback and not isinstance(self.connection, LostConnection)
-
-    @needs_rollback.setter
-    def needs_rollback(self, value: bool) -> None:
-        self._needs_rollback = value
-
-    def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
-        if isinstance(self.connection, LostConnection):
-            self._leave_lost_transaction(self.connection, autocommit)
-            return
-        phase = self.phase
-        if phase is not Phase.CONNECT:
-            phase = Phase.BEGIN if self.autocommit else Phase.END if self._begun_by_atomic else self._commit_phase()
-        for attempt in range(MAX_REPEATS + 1):
-            try:
-                with self._in_phase(phase):
-                    super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
-                break
-            except FailoverError as exc:
-                if self.autocommit is autocommit:
-                    raise  # that was done, so this comes from an on_commit() hook
-                if phase is Phase.END:
-                    self._end_without_connection(autocommit)
-                    break
-                if autocommit and isinstance(self.connection, LostConnection):
-                    self._forget_lost_transaction()  # it was to end here, and who asked for that is told of the loss
-                if phase is not Phase.BEGIN or isinstance(exc, FailoverFailedError) or attempt == MAX_REPEATS:
-                    raise
-        # Only Atomic.__enter__ asks for this, and only Atomic.__exit__ undoes it, after its COMMIT or ROLLBACK.
-        self._begun_by_atomic = not autocommit and force_begin_transaction_with_broken_autocommit
-
-    def run_and_clear_commit_hooks(self) -> None:
-        with self._in_phase(Phase.STATEMENT):  # they are the application's, and what is lost in them is, too
-            super().run_and_clear_commit_hooks()
-
-    def _end_without_connection(self, autocommit: bool) -> None:
-        """The block has been committed or rolled back; a connection that died after that had nothing left to do."""
-        self.connection = None
-        self.autocommit = autocommit
-        if autocommit and self.run_commit_hooks_on_set_autocommit_on:
-            self.run_and_clear_commit_hooks()
-            self.run_commit_hooks_on_set_autocommit_on = False
-
-    def _leave_lost_transaction(self, lost: LostConnection, autocommit: bool) -> None:
-        if not autocommit:
-            lost.raise_again()
-        self._forget_lost_transaction()
-        begun_by_hand, self._begun_by_atomic = not self._begun_by_atomic, False
-        if begun_by_hand and lost.error is not None:
-            lost.raise_again()  # to MySQL, going back to autocommit is a COMMIT
-
-    def _forget_lost_transaction(self) -> None:
-        self.connection = None
-        self.autocommit = True
-        self.needs_rollback = False
-        self.run_on_commit = []
-        self.run_commit_hooks_on_set_autocommit_on = False

@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning
 
+from ..config import ENGINES
 from ..core.endpoints import EndpointKind, parse_endpoint
 from ..core.logins import FederatedLogin, IamLogin
 from ..core.options import ParsedOptions
 
-CONNECTOR, MYSQLCLIENT = ENGINES = (
-    "django_aurora_routing.backends.mysql_connector",
-    "django_aurora_routing.backends.mysql",
-)
+CONNECTOR = ENGINES[0]
 
 
 class _Alias(NamedTuple):
@@ -38,11 +36,13 @@ def check_options(app_configs: Any, databases: Iterable[str] | None = None, **kw
 
 def check_host_pattern(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """E002: HOST does not tell how instances are named, and nothing else does."""
+    from ..backends.wiring import cluster_settings_of
+
     messages: list[CheckMessage] = []
     for alias in _our_aliases():
         options, host = alias.parsed.options, str(alias.settings.get("HOST") or "")
-        needs = options.uses_topology and options.host_pattern is None and options.dialect == "aurora-mysql"
-        if needs and parse_endpoint(host).kind in (EndpointKind.IP, EndpointKind.OTHER, EndpointKind.PROXY):
+        needs = options.uses_topology and options.dialect == "aurora-mysql"
+        if needs and cluster_settings_of(alias.settings, options).pattern is None:
             messages.append(
                 Error(
                     f"DATABASES[{alias.name!r}]: HOST {host!r} does not tell how its cluster's instances are named.",
@@ -91,8 +91,8 @@ def check_clusters(app_configs: Any, databases: Iterable[str] | None = None, **k
                 Warning(
                     f"DATABASES[{alias.name!r}] and DATABASES[{other!r}] are one cluster, but differ in the options of "
                     "its monitors; those of the alias that connects first are used for both.",
-                    hint="Give both the same topology_refresh_ms, failure_detection_... and host pattern, or each its "
-                    "own OPTIONS['cluster_id'].",
+                    hint="Give both the same topology_refresh_ms, failure_detection_..., hosts and host pattern, or "
+                    "each its own OPTIONS['cluster_id'].",
                     id="aurora_routing.W002",
                 )
             )

@@ -118,11 +118,11 @@ def check_sessions_and_caches(known: Clusters) -> Messages:
     in_database = ("django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db")
     caches = [cache.get("BACKEND") for cache in settings.CACHES.values()]
     wanted = [
-        (settings.SESSION_ENGINE in in_database, "sessions", "sessions.Session", "A login may be lost"),
+        (settings.SESSION_ENGINE in in_database, "sessions", "sessions.session", "A login may be lost"),
         (
             "django.core.cache.backends.db.DatabaseCache" in caches,
             "django_cache",
-            "django_cache.CacheEntry",
+            "django_cache.cacheentry",
             "A cached value may be stale",
         ),
     ]

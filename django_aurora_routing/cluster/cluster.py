@@ -8,11 +8,13 @@ import time
 import weakref
 from dataclasses import astuple, dataclass, replace
 
+from ..core.detection import Detection
 from ..core.endpoints import Address, HostPattern
 from ..core.failover import View
 from ..core.topology import Observation, updated_topology
 from ..dialects.base import Dialect
 from .activity import Activity
+from .gate import Gate
 from .host_monitor import HostMonitor
 from .link import Links
 from .topology_monitor import TopologyMonitor
@@ -20,23 +22,24 @@ from .writer_search import WriterSearch
 
 logger = logging.getLogger(__name__)
 
-MAX_CONNECTING = 16
-"""How many connects one process has under way to one cluster at a time, so that a failover is no stampede."""
-
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """What a cluster is known by before anybody has connected. Times in seconds."""
 
     seed: Address
+    hosts: tuple[Address, ...]
     pattern: HostPattern | None
     dialect: str | None
     refresh: float
     high_refresh: float
-    detection_time: float
-    detection_interval: float
-    detection_count: int
+    detection: Detection
     disposal: float
+
+    @property
+    def names(self) -> tuple[Address, ...]:
+        """All that lead to the cluster, HOST first."""
+        return tuple(dict.fromkeys((self.seed, *self.hosts)))
 
     @property
     def monitoring(self) -> tuple[object, ...]:
@@ -69,7 +72,7 @@ class Cluster:
 
     def _make_locks(self) -> None:
         self._changed = threading.Condition()
-        self.gate = threading.BoundedSemaphore(MAX_CONNECTING)
+        self.gate = Gate()
 
     # -- users
 
@@ -215,7 +218,8 @@ class Cluster:
             if outcome is not None and outcome[0] == links:
                 return outcome[1]
             if time.monotonic() >= until and not self.is_met():
-                return TimeoutError(f"no answer from {self.settings.seed} in time")
+                names = ", ".join(map(str, self.settings.names))
+                return TimeoutError(f"no answer from {names} in time")
         return None
 
     def _begin_to_meet(self, links: Links) -> None:
@@ -230,11 +234,14 @@ class Cluster:
 
     # -- ending
 
-    def release(self, timeout: float) -> None:
-        """Stop the monitors, which then close their connections; the next connection starts them again."""
-        self.topology_monitor.stop(timeout)
-        self.writer_search.stop(timeout)
-        self.host_monitor.stop(timeout)
+    def release(self, until: float) -> None:
+        """Stop the monitors, which then close their connections; the next connection starts them again.
+
+        Waits for their end at most until then (`time.monotonic()`).
+        """
+        self.topology_monitor.stop(until)
+        self.writer_search.stop(until)
+        self.host_monitor.stop(until)
 
     def after_fork(self) -> None:
         """In a forked child: keep what is known, drop all that belongs to the parent.

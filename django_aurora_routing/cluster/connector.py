@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,22 +59,23 @@ class Search:
     def open(self, params: Mapping[str, Any], *, after_failure: bool = False) -> Opened | Refused:
         """Open a connection as `params` say, on an instance that is right for the options.
 
-        Takes at most `failover_timeout_sec` when the cluster is known and failover is on, else `connect_timeout`.
+        Takes at most `failover_timeout_sec` when the cluster is known and failover is on, else `connect_limit`.
         `after_failure` asks for another reader than chance by the strategy for failovers.
         """
         options, cluster = self.options, self.cluster
         now = time.monotonic()
-        if (failure := cluster.ensure_known(self.links, now + options.connect_timeout)) is not None:
+        if (failure := cluster.ensure_known(self.links, now + options.connect_limit)) is not None:
             return Refused(str(failure), failure)
         assert cluster.dialect is not None
         if not cluster.dialect.is_cluster:
             seed = cluster.settings.seed
-            connection = log_in(self.driver, seed, params, options.connect_timeout)
+            connection = log_in(self.driver, seed, params, options.connect_limit)
             return Opened(connection, seed, cluster.generation)
-        limit = options.failover_timeout if options.uses_failover else options.connect_timeout
+        limit = options.failover_timeout if options.uses_failover else options.connect_limit
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
         plan = Plan(options.failover_mode, now + limit, strategy, turn=next(_turns))
-        return self._follow(plan, params, now)
+        # The first meeting was before that: the writer has called itself one then, but maybe by another name.
+        return self._follow(plan, params, time.monotonic())
 
     def _follow(self, plan: Plan, params: Mapping[str, Any], began: float) -> Opened | Refused:
         cluster, options = self.cluster, self.options
@@ -89,12 +89,11 @@ class Search:
             if isinstance(step, AwaitTopology):
                 self._await(step)
                 continue
-            with self._turn_to_connect(plan.deadline):
-                view = cluster.view  # things may have changed while others connected
-                step = next_step(plan, view, time.monotonic(), rng)
-                if not isinstance(step, Connect):
-                    continue
-                outcome = self._try(step, params, plan.deadline, view.confirmed_at > began)
+            with cluster.gate.turn(step.instance.address, plan.deadline) as has_turn:
+                if not has_turn or cluster.view.version != view.version:
+                    continue  # things have changed while others connected
+                outcome = self._try(step, params, plan.deadline, cluster.view.confirmed_at > began)
+                cluster.gate.note(step.instance.address, has_failed=not isinstance(outcome, Opened))
             if isinstance(outcome, Opened):
                 cluster.offer(self.links, known_to_work=True)
                 logger.debug("%s: connected to %s (%s)", cluster.key, step.instance.id, step.instance.role.value)
@@ -104,7 +103,6 @@ class Search:
             if failure is Failure.BUSY:
                 if time.monotonic() - began > options.connect_timeout:
                     return Refused(reason, error)
-                time.sleep(rng.uniform(0.05, 0.15))
                 continue
             cluster.suspect(step.instance.address, reason)
             if error is not None and not options.uses_failover and plan.mode is FailoverMode.STRICT_WRITER:
@@ -115,12 +113,12 @@ class Search:
     ) -> Opened | tuple[Failure, BaseException | None, str]:
         """Connect to one instance. Returns why not when another try, here or elsewhere, may help; raises otherwise."""
         address = step.instance.address
-        timeout = max(0.1, min(self.options.connect_timeout, deadline - time.monotonic()))
+        until = min(deadline, time.monotonic() + self.options.connect_limit)
         generation = self.cluster.generation
         connection: Connection | None = None
         try:
-            connection = log_in(self.driver, address, params, timeout)
-            reason = self._wrong_role(connection, step, is_confirmed, timeout)
+            connection = log_in(self.driver, address, params, _left(until))
+            reason = self._wrong_role(connection, step, is_confirmed, _left(until))
         except BaseException as exc:
             if connection is not None:
                 self.driver.close(connection)
@@ -150,6 +148,18 @@ class Search:
             return "it is a reader now" if refuses else "it is the writer now"
         return None
 
+    def still_serves(self, connection: Connection, timeout: float | None) -> bool:
+        """Ask a connection that was opened earlier whether it lives and still has the role that is wanted.
+
+        One question for both; that it is dead is told by the driver's own errors.
+        """
+        dialect, mode = self.cluster.dialect, self.options.failover_mode
+        if dialect is None or not dialect.is_cluster or mode is FailoverMode.READER_OR_WRITER:
+            self.driver.ask(connection, "SELECT 1", timeout)
+            return True
+        refuses = dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql, timeout))
+        return refuses is (mode is FailoverMode.STRICT_READER)
+
     def _await(self, step: AwaitTopology) -> None:
         """Wait for news, having made sure that somebody is looking for them, with credentials that work."""
         cluster = self.cluster
@@ -164,16 +174,6 @@ class Search:
         problem = self.cluster.problem
         return Refused(f"{step.reason}. Last trouble of the monitors: {problem}" if problem else step.reason, error)
 
-    @contextlib.contextmanager
-    def _turn_to_connect(self, deadline: float) -> Iterator[None]:
-        gate = self.cluster.gate
-        acquired = gate.acquire(timeout=max(0.0, deadline - time.monotonic()))
-        try:
-            yield  # without a turn in time, the plan's deadline has passed and the next step is to give up
-        finally:
-            if acquired:
-                gate.release()
-
     def find_again(self, address: Address, reason: str) -> Refused | None:
         """After a loss on `address`: wait until there is an instance to go on with. None when there is one."""
         self.cluster.suspect(address, reason)
@@ -186,3 +186,8 @@ class Search:
             if isinstance(step, Connect):
                 return None
             self._await(step)
+
+
+def _left(until: float) -> float:
+    """Seconds left, but not so few that a host in good health could not answer."""
+    return max(0.1, until - time.monotonic())

@@ -70,7 +70,7 @@ class BackgroundThread(Generic[Owner]):
             self._stopping = True
             self._wakeup.set()
         if thread is not threading.current_thread():
-            thread.join(timeout)
+            thread.join(max(0.0, timeout))
 
     def _run(self) -> None:
         while True:

@@ -1,11 +1,13 @@
 """Finds hosts that no longer answer while statements wait for them, and ends those statements.
 
-One thread while statements are running, none at rest; a second one for each host under suspicion.
+One thread while statements are running, none at rest; a second one for each host under suspicion, and one or two that
+connect to it.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,10 +19,12 @@ from .executor import BackgroundThread
 
 if TYPE_CHECKING:
     from .cluster import Cluster
+    from .link import Link
 
 logger = logging.getLogger(__name__)
 
 _LINGER = 10.0  # seconds without any statement before the thread ends
+_CONNECTS = 2  # under way to one suspect host
 
 
 class BlockedCall(NamedTuple):
@@ -35,7 +39,7 @@ class HostMonitor:
     A call that has run for `failure_detection_time_ms` makes its host suspect; the host is then connected to every
     `failure_detection_interval_ms`, with that as the time limit, and is dead when `failure_detection_count` connects
     in a row have failed. Its blocked calls are then ended by shutting their sockets down, so that each fails as if
-    the server had hung up: at most time + interval x count + 1 s after it began.
+    the server had hung up. How soon that is, `core.detection` says.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -43,10 +47,9 @@ class HostMonitor:
         self.after_fork()
 
     def after_fork(self) -> None:
-        settings = self._cluster.settings
         self.asleep = True
         self._idle_since = 0.0
-        self._tick = min(0.5, settings.detection_time / 4, settings.detection_interval)
+        self._detection = self._cluster.settings.detection
         self._seen: weakref.WeakKeyDictionary[Activity, tuple[int, float]] = weakref.WeakKeyDictionary()
         self._checks: dict[Address, HostCheck] = {}
         self._thread = BackgroundThread(f"aurora-host-monitor {self._cluster.key}", self, HostMonitor._look)
@@ -57,8 +60,8 @@ class HostMonitor:
         self._idle_since = time.monotonic()
         self._thread.wake()
 
-    def stop(self, timeout: float) -> None:
-        self._thread.stop(timeout)
+    def stop(self, until: float) -> None:
+        self._thread.stop(until - time.monotonic())
         self.asleep = True
 
     def _look(self) -> float | None:
@@ -73,7 +76,7 @@ class HostMonitor:
             last_call, since = self._seen.get(activity, (-1, now))
             if last_call != call:
                 self._seen[activity] = (call, now)
-            elif now - since >= self._cluster.settings.detection_time:
+            elif now - since >= self._detection.time:
                 blocked.setdefault(address, []).append(BlockedCall(activity, call, connection))
         for address, calls in blocked.items():
             check = self._checks.setdefault(address, HostCheck(self._cluster, address))
@@ -87,19 +90,25 @@ class HostMonitor:
                 self._checks.clear()
                 return None
             self.asleep = False
-        return self._tick
+        return self._detection.tick
 
 
 class HostCheck:
-    """Tries one suspect host until it answers or is given up."""
+    """Tries one suspect host until it answers or is given up.
+
+    Each connect has a thread of its own and `interval` seconds to bring an answer. It is not waited for any longer,
+    but may take longer to end: not every driver can be told so exactly. There are two under way at the most.
+    """
 
     def __init__(self, cluster: Cluster, address: Address) -> None:
         self._cluster = cluster
         self._address = address
         self._blocked: tuple[BlockedCall, ...] = ()
         self._failures = 0
-        self._reason = ""
+        self._reason = "no answer"
         self._next_at = float("-inf")
+        self._answered = threading.Event()
+        self._connects: list[threading.Thread] = []
         self._thread = BackgroundThread(f"aurora-host-check {address}", self, HostCheck._try)
 
     def begin(self, blocked: list[BlockedCall]) -> None:
@@ -107,32 +116,47 @@ class HostCheck:
         self._blocked = tuple(blocked)
         if not self._thread.is_running and time.monotonic() >= self._next_at:
             self._failures = 0
+            self._answered.clear()
             self._thread.wake()
 
     def _try(self) -> float | None:
-        interval = self._cluster.settings.detection_interval
-        link = self._cluster.links.hosts
-        started = time.monotonic()
+        detection = self._cluster.settings.detection
+        self._connects = [thread for thread in self._connects if thread.is_alive()]
+        if len(self._connects) < _CONNECTS:
+            arguments = (self._cluster.links.hosts, detection.interval)
+            name = f"aurora-host-connect {self._address}"
+            connect = threading.Thread(target=self._connect, args=arguments, name=name, daemon=True)
+            try:
+                connect.start()
+            except RuntimeError:  # at interpreter exit, and at the limit of threads
+                self._connect(*arguments)
+            else:
+                self._connects.append(connect)
+        if self._answered.wait(detection.interval):
+            self._next_at = time.monotonic() + detection.pause
+            return None
+        self._failures += 1
+        if self._failures < detection.count:
+            return 0.0
+        self._give_up()
+        return None
+
+    def _connect(self, link: Link, interval: float) -> None:
+        """Whatever the host says, be it that it takes no more connections: it is alive."""
+        began = time.monotonic()
         try:
             link.close(link.open(self._address, interval))
         except Exception as exc:
             failure = link.failure(exc)
             if failure is None:
-                raise
-            is_dead, self._reason = failure is Failure.UNREACHABLE, str(exc)
-        else:
-            is_dead = False
-        if not is_dead:  # whatever it said, a host that says something is alive
-            self._next_at = time.monotonic() + interval
-            return None
-        self._failures += 1
-        # A host that refuses at once gets its full time as well.
-        rest = max(0.0, interval - (time.monotonic() - started))
-        if self._failures < self._cluster.settings.detection_count:
-            return rest
-        time.sleep(rest)
-        self._give_up()
-        return None
+                logger.exception("%s cannot be checked", self._address)  # a mistake of ours is nobody's death
+            elif failure is Failure.UNREACHABLE:
+                # TLS comes after the greeting; if it failed before the time was up, it was not we who cut it off.
+                is_in_time = time.monotonic() - began < link.limited(interval)
+                if not (is_in_time and link.is_about_tls(exc)):
+                    self._reason = str(exc)
+                    return
+        self._answered.set()
 
     def _give_up(self) -> None:
         driver = self._cluster.links.hosts.driver

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.endpoints import Address
-from ..core.failures import Failure, classify_mysql
+from ..core.failures import TLS_ERROR, Failure, classify_mysql
 from ..drivers.base import Connection, Driver
 from ..errors import LoginError
 from .credentials import log_in
@@ -24,10 +24,12 @@ class Link:
     params: Mapping[str, Any] = field(repr=False)
 
     def open(self, address: Address, timeout: float) -> Connection:
-        params = dict(self.params)
-        for name in ("connect_timeout", "connection_timeout"):
-            timeout = min(timeout, float(params.pop(name, timeout)))
-        return log_in(self.driver, address, params, timeout)
+        params = {name: value for name, value in self.params.items() if name != "connect_timeout"}
+        return log_in(self.driver, address, params, self.limited(timeout))
+
+    def limited(self, timeout: float) -> float:
+        """What `open()` makes of a time limit."""
+        return min(timeout, float(self.params.get("connect_timeout", timeout)))
 
     def ask(self, connection: Connection, sql: str) -> Sequence[Sequence[Any]]:
         return self.driver.ask(connection, sql)
@@ -45,14 +47,19 @@ class Link:
         facts = self.driver.facts(error)
         return None if facts is None else classify_mysql(facts, connecting=True)
 
+    def is_about_tls(self, error: BaseException) -> bool:
+        """Whether it was the encryption that failed, of which there is none before the server has greeted."""
+        facts = self.driver.facts(error)
+        return facts is not None and facts.errno == TLS_ERROR
+
 
 @dataclass(frozen=True, slots=True)
 class Links:
     """What one alias's credentials give to monitors: ways to the topology and to a host under suspicion.
 
-    `connect_timeout` (seconds) is the alias's own; the first meeting with the cluster may take as long.
+    `connect_limit` (seconds) is the alias's own; the first meeting with the cluster may take as long.
     """
 
     topology: Link
     hosts: Link
-    connect_timeout: float
+    connect_limit: float

@@ -5,9 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Hashable
 
 from .cluster import Cluster
+
+KEPT = 32
+"""How many clusters are remembered although nobody uses them: a process that has met one needs HOST no more."""
 
 _lock = threading.Lock()
 _clusters: dict[Hashable, Cluster] = {}
@@ -16,14 +20,16 @@ _clusters: dict[Hashable, Cluster] = {}
 def cluster_of(key: Hashable, make: Callable[[], Cluster]) -> Cluster:
     """The cluster known by `key`, made by `make` when it is met for the first time.
 
-    Making one is also the occasion to forget those that nobody has used for long.
+    Making one is also the occasion to forget the oldest of those that nobody has used for long.
     """
     if (cluster := _clusters.get(key)) is not None:
         return cluster
     made = make()
     with _lock:
-        for idle in [key for key, cluster in _clusters.items() if cluster.is_idle()]:
-            del _clusters[idle]
+        if len(_clusters) > KEPT:
+            idle = [key for key, cluster in _clusters.items() if cluster.is_idle()]
+            for forgotten in idle[: len(_clusters) - KEPT]:
+                del _clusters[forgotten]
         return _clusters.setdefault(key, made)
 
 
@@ -35,10 +41,13 @@ def known_cluster(key: Hashable) -> Cluster | None:
 def release_resources(timeout: float = 1.0) -> None:
     """Stop all monitors and close their connections; what uses a database afterwards starts them again.
 
-    Not needed at exit: the threads are daemons and are stopped by themselves. `timeout` is in seconds, for each.
+    Not needed at exit: the threads are daemons and are stopped by themselves. `timeout` is in seconds, for all of them.
     """
-    for cluster in tuple(_clusters.values()):
-        cluster.release(timeout)
+    until = time.monotonic() + timeout
+    clusters = tuple(_clusters.values())
+    for moment in (0.0, until):  # tell all of them first, then wait for them
+        for cluster in clusters:
+            cluster.release(moment)
 
 
 def _after_fork_in_child() -> None:

@@ -8,12 +8,12 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from ..core.endpoints import Address, parse_endpoint
+from ..core.endpoints import Address
 from ..core.failures import Failure
 from ..core.pacing import Backoff
-from ..dialects.registry import find_dialect
 from ..drivers.base import Connection
 from .executor import BackgroundThread
+from .meeting import Meeting, Met, MissingPattern
 from .writer_search import PROBE_TIMEOUT
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ logger = logging.getLogger(__name__)
 
 _WHILE_SEARCHING = 1.0  # seconds between looks at whether the search for a writer goes on
 _HURRY_FOR = 0.5  # seconds that one call of `hurry` lasts
-
-
-class MissingPattern(Exception):
-    """HOST does not tell how the instances of the cluster are named."""
 
 
 class TopologyMonitor:
@@ -72,8 +68,8 @@ class TopologyMonitor:
         self._meet()
         self._disconnect()
 
-    def stop(self, timeout: float) -> None:
-        self._thread.stop(timeout)
+    def stop(self, until: float) -> None:
+        self._thread.stop(until - time.monotonic())
 
     def _turn(self) -> float | None:
         cluster = self._cluster
@@ -93,31 +89,19 @@ class TopologyMonitor:
         """Find out what HOST is. Everybody who wants to connect waits for this one attempt."""
         cluster = self._cluster
         settings, links = cluster.settings, cluster.links
-        link, connection = links.topology, None
-        try:
-            connection = link.open(settings.seed, links.connect_timeout)
-            asked_at = time.monotonic()
-            dialect = find_dialect(settings.dialect, lambda sql: link.ask(connection, sql))
-            if dialect.is_cluster and settings.pattern is None:
-                raise MissingPattern(
-                    f"{settings.seed.host} is part of a cluster ({dialect.name}), but its name does not tell how the "
-                    "instances are named. Set OPTIONS['cluster_instance_host_pattern'], for example "
-                    f"'?.{parse_endpoint(settings.seed.host).domain or 'abc123.eu-west-1.rds.amazonaws.com'}'."
-                )
-            seen = dialect.observe(lambda sql: link.ask(connection, sql), settings.seed, settings.pattern)
-        except Exception as exc:
-            link.close(connection)
-            cluster.fail_to_start(links, exc)
-            if link.failure(exc) is None and not isinstance(exc, MissingPattern):
-                raise
+        met = Meeting(settings, links).hold()
+        if not isinstance(met, Met):
+            cluster.fail_to_start(links, met)
+            if links.topology.failure(met) is None and not isinstance(met, MissingPattern):
+                raise met
             return None
-        if dialect.is_cluster:
-            self._connection, self._asked = connection, settings.seed
+        if met.dialect.is_cluster:
+            self._connection, self._asked = met.connection, met.address
         else:
-            link.close(connection)
-        logger.info("%s: %s speaks %s", cluster.key, settings.seed, dialect.name)
-        cluster.introduce(dialect, seen, asked_at)
-        if not dialect.is_cluster:
+            links.topology.close(met.connection)
+        logger.info("%s: %s speaks %s", cluster.key, met.address, met.dialect.name)
+        cluster.introduce(met.dialect, met.seen, met.asked_at)
+        if not met.dialect.is_cluster:
             return None
         # HOST is the writer as a rule; the first turn at rest leaves it alone and goes to a reader.
         return 0.0 if cluster.view.live_readers else settings.refresh

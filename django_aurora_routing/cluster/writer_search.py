@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 PROBE_TIMEOUT = 5.0
 """Seconds that a monitor's own connect, or one of its statements, may take."""
 
+CONNECT_PAUSE = 0.1
+"""Seconds between two connects of a probe, give or take half of it. On an open connection it asks more often."""
+
 _HIGH_RATE_FOR = 30.0  # seconds for which probes keep `cluster_topology_high_refresh_rate_ms`
 _SLOWEST = 1.0  # seconds between the questions of a probe that has been at it for long
 
@@ -42,9 +45,9 @@ class WriterSearch:
         return [connection for connection in inherited if connection is not None]
 
     def begin(self) -> None:
-        """Ask all instances, and HOST, which may lead to one that is not known yet."""
+        """Ask all instances, and HOST and `hosts`, which may lead to one that is not known yet."""
         cluster = self._cluster
-        addresses = [*(i.address for i in cluster.view.topology.instances), cluster.settings.seed]
+        addresses = [*(i.address for i in cluster.view.topology.instances), *cluster.settings.names]
         for address in dict.fromkeys(addresses):
             self._probe(address).wake()
 
@@ -61,9 +64,9 @@ class WriterSearch:
                 self._heard_at[claimed] = now
         self._probe(claimed).ask_at_once()
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, until: float) -> None:
         for probe in tuple(self._probes.values()):
-            probe.stop(timeout)
+            probe.stop(until)
 
     def _probe(self, address: Address) -> Probe:
         with self._lock:
@@ -98,8 +101,8 @@ class Probe:
         self._at_once = True
         self.wake()
 
-    def stop(self, timeout: float) -> None:
-        self._thread.stop(timeout)
+    def stop(self, until: float) -> None:
+        self._thread.stop(until - time.monotonic())
 
     def _turn(self) -> float | None:
         at_once, self._at_once = self._at_once, False
@@ -136,6 +139,8 @@ class Probe:
         else:
             cluster.publish(seen, asked_at)
         rate = cluster.settings.high_refresh
+        if self.connection is None:
+            rate = max(rate, CONNECT_PAUSE)
         pause = rate * max(1.0, 5 * (time.monotonic() - self._began) / _HIGH_RATE_FOR - 4)
         return min(pause, max(_SLOWEST, rate)) * self._rng.uniform(0.5, 1.5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -110,6 +111,37 @@ def parse_host_pattern(text: str, default_port: int) -> HostPattern:
     if not port_text.isdigit() or not 0 < int(port_text) < 65536:
         raise ValueError(f"the port {port_text!r} is not a number from 1 to 65535")
     return HostPattern(host, int(port_text))
+
+
+_HOST = re.compile(r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+
+
+def parse_hosts(value: object, default_port: int) -> tuple[Address, ...]:
+    """Read `hosts`: names, each with a port or without, in a list or in one text with commas. None comes twice.
+
+    Raises ValueError with the reason.
+    """
+    if isinstance(value, str):
+        names: Iterable[object] = (name for name in value.split(",") if name.strip())
+    elif isinstance(value, (list, tuple)):
+        names = value
+    else:
+        raise ValueError(f"must be a list of names, not {value!r}")
+    return tuple(dict.fromkeys(_parse_host(name, default_port) for name in names))
+
+
+def _parse_host(name: object, default_port: int) -> Address:
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"{name!r} is no host name")
+    text = name.strip()
+    if text.count(":") > 1 and parse_endpoint(text).kind is EndpointKind.IP:
+        return Address(text, default_port)
+    if (match := _HOST.fullmatch(text)) is None:
+        raise ValueError(f"{name!r} is no host name")
+    port = int(match["port"] or default_port)
+    if not 0 < port < 65536:
+        raise ValueError(f"the port of {name!r} is not a number from 1 to 65535")
+    return Address(match["host"].strip("[]"), port)
 
 
 def default_host_pattern(endpoint: Endpoint, port: int) -> HostPattern | None:

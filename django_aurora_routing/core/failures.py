@@ -32,12 +32,13 @@ class ErrorFacts:
 # Client library: https://dev.mysql.com/doc/mysql-errors/8.4/en/client-error-reference.html
 # -1 is Connector/Python's "MySQL Connection not available": it looked before it sent anything.
 _NEVER_SENT = frozenset({-1})
+TLS_ERROR = 2026  # CR_SSL_CONNECTION_ERROR
 _LOST = frozenset(
     {
         2006,  # CR_SERVER_GONE_ERROR
         2012,  # CR_SERVER_HANDSHAKE_ERR
         2013,  # CR_SERVER_LOST
-        2026,  # CR_SSL_CONNECTION_ERROR: after the handshake, a connection lost over TLS
+        TLS_ERROR,  # after the handshake, a connection lost over TLS
         2027,  # CR_MALFORMED_PACKET
         2055,  # CR_SERVER_LOST_EXTENDED
         1053,  # ER_SERVER_SHUTDOWN
@@ -55,17 +56,19 @@ _LOST = frozenset(
         4031,  # ER_CLIENT_INTERACTION_TIMEOUT (MySQL 8.0.24+, wait_timeout)
     }
 )
+CLIENT_SIDE_LOSSES = frozenset({2006, 2013, 2026, 2055})
+"""Of these, what the client's library says when it gives a connection up, whoever has ended it."""
 _UNREACHABLE = frozenset({2001, 2002, 2003, 2004, 2005, 2012, 2013, 2055, 1042, 1053, 1077, 1079, 1152, 1158, 1159})
 _BUSY = frozenset({1040, 1203, 1226, 1129})
 _REFUSED_LOGIN = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1698, 1862, 2049, 2059, 2061, 3118, 3159})
 _ACCESS_DENIED = frozenset({1045, 1698})
-_READ_ONLY = frozenset(
+_SERVER_READ_ONLY = frozenset(
     {
         1290,  # ER_OPTION_PREVENTS_STATEMENT: --read-only, --super-read-only (and unrelated options: see below)
-        1792,  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
         1836,  # ER_READ_ONLY_MODE
     }
 )
+_READ_ONLY = _SERVER_READ_ONLY | {1792}  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
 # 2026 while connecting: a certificate that will not do, or a handshake that was cut off.
 _CERTIFICATE_TEXT = re.compile(r"certificate|verif|hostname|unsupported protocol|no shared cipher", re.IGNORECASE)
 _PYTHONS_CERTIFICATE_TEXT = "CERTIFICATE_VERIFY_FAILED"  # of its ssl module, which the connector passes on as 2055
@@ -80,7 +83,7 @@ def classify_mysql(facts: ErrorFacts, *, connecting: bool = False) -> Failure:
     """
     errno = facts.errno
     if connecting:
-        if errno in _REFUSED_LOGIN or (errno == 2026 and _CERTIFICATE_TEXT.search(facts.message)):
+        if errno in _REFUSED_LOGIN or (errno == TLS_ERROR and _CERTIFICATE_TEXT.search(facts.message)):
             return Failure.REFUSED
         if errno == 2055 and _PYTHONS_CERTIFICATE_TEXT in facts.message:
             return Failure.REFUSED
@@ -101,3 +104,8 @@ def classify_mysql(facts: ErrorFacts, *, connecting: bool = False) -> Failure:
 def is_access_denied(facts: ErrorFacts) -> bool:
     """Whether a login was refused for its user and password, which another password may mend."""
     return facts.errno in _ACCESS_DENIED
+
+
+def is_of_the_server(facts: ErrorFacts) -> bool:
+    """Of a write that was refused as read-only: whether by what the server is, and not by what a transaction is."""
+    return facts.errno in _SERVER_READ_ONLY

@@ -10,13 +10,15 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from .endpoints import EndpointKind, HostPattern, parse_endpoint, parse_host_pattern
+from .detection import DEFAULT_DETECTION, Detection
+from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts
 from .logins import TOKEN_PLUGINS, Login, read_login
 from .option_table import (
     BOOL,
     CHOICE,
     DEFAULT_PLUGINS,
     FAILOVER,
+    HOSTS,
     INT,
     LATER_DIALECTS,
     LATER_PREFIXES,
@@ -50,6 +52,7 @@ class Problem:
 
 # By the unit in which the value is written. Nobody waits for longer than a million seconds, nor can all of Python and
 # the driver; below a millisecond nothing could ever be done in time.
+_LIMIT = OPTION_TABLE["connect_timeout"]  # which monitors take, too, whatever their driver calls it
 _LIMITS = {INT: (1, 1_000_000), SECONDS: (0.001, 1_000_000), MILLISECONDS: (1, 1_000_000_000)}
 
 
@@ -68,6 +71,7 @@ class Options:
     plugins: tuple[str, ...] = DEFAULT_PLUGINS
     cluster_id: str | None = None
     host_pattern: HostPattern | None = None
+    hosts: tuple[Address, ...] = ()
     dialect: str | None = None
     connect_timeout: float = 10.0
     read_only: bool = False
@@ -79,9 +83,7 @@ class Options:
     topology_refresh: float = 30.0
     topology_high_refresh: float = 0.02
     detection_enabled: bool = True
-    detection_time: float = 5.0
-    detection_interval: float = 1.0
-    detection_count: int = 3
+    detection: Detection = DEFAULT_DETECTION
     disposal: float = 600.0
     topology_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     host_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
@@ -103,6 +105,14 @@ class Options:
     def uses_host_monitoring(self) -> bool:
         """Failover brings it along: without it a frozen server would never be found dead."""
         return self.detection_enabled and self._switches_on(MONITORING)
+
+    @property
+    def connect_limit(self) -> float:
+        """How long it may take to connect to one host, and to ask it what it is.
+
+        A host that is silent from the beginning is not waited for any longer than one that falls silent later.
+        """
+        return min(self.connect_timeout, self.detection.limit) if self.uses_host_monitoring else self.connect_timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +166,11 @@ def parse_options(
         elif prefix in LATER_PREFIXES:
             problems.append(Problem(setting, "is accepted but has no effect in this version.", "", fatal=False))
         elif prefix is not None:
-            if (plain := name.removeprefix(prefix)) in driver_names:
+            plain = name.removeprefix(prefix)
+            if (plain := SPELLINGS.get(plain, plain)) == _LIMIT.name:
+                limit = _parse_value(replace(_LIMIT, name=name), value, problems)
+                for_monitors[prefix] |= {} if limit is None else {plain: limit}
+            elif plain in driver_names:
                 for_monitors[prefix][plain] = hidden(plain, value)
             else:
                 hint = nearest(plain, driver_names) or "Write an argument of the driver's connect() after the prefix."
@@ -208,6 +222,12 @@ def _build(
             pattern = parse_host_pattern(str(text), port)
         except ValueError as exc:
             problems.append(Problem("OPTIONS['cluster_instance_host_pattern']", f"{text!r} cannot be used: {exc}.", ""))
+    hosts: tuple[Address, ...] = ()
+    try:
+        hosts = parse_hosts(of("hosts"), port)
+    except ValueError as exc:
+        hint = "Write a list of names, 'host' or 'host:port', or one text with commas between them."
+        problems.append(Problem("OPTIONS['hosts']", f"{exc}.", hint))
     is_reader_endpoint = parse_endpoint(host).kind is EndpointKind.READER
     read_only = bool(of("read_only"))
     mode = of("failover_mode")
@@ -226,6 +246,7 @@ def _build(
         plugins=_parse_plugins(values.get("plugins"), problems),
         cluster_id=str(values["cluster_id"]) if values.get("cluster_id") is not None else None,
         host_pattern=pattern,
+        hosts=hosts,
         dialect=_optional_text(of("wrapper_dialect")),
         connect_timeout=number("connect_timeout"),
         read_only=read_only,
@@ -237,10 +258,12 @@ def _build(
         topology_refresh=number("topology_refresh_ms"),
         topology_high_refresh=number("cluster_topology_high_refresh_rate_ms"),
         detection_enabled=bool(of("failure_detection_enabled")),
-        detection_time=number("failure_detection_time_ms"),
-        detection_interval=number("failure_detection_interval_ms"),
+        detection=Detection(
+            time=number("failure_detection_time_ms"),
+            interval=number("failure_detection_interval_ms"),
+            count=int(number("failure_detection_count")),
+        ),
         disposal=number("monitor_disposal_time_ms"),
-        detection_count=int(number("failure_detection_count")),
         topology_monitor_params=MappingProxyType(for_monitors["topology-monitoring-"]),
         host_monitor_params=MappingProxyType(for_monitors["monitoring-"]),
     )
@@ -272,8 +295,8 @@ def _parse_plugins(value: object, problems: list[Problem]) -> tuple[str, ...]:
 
 def _parse_value(row: OptionRow, value: object, problems: list[Problem]) -> object:
     """The value in our units, or None (meaning the default) after having noted a problem."""
-    if value is None:
-        return None
+    if value is None or row.kind == HOSTS:
+        return value
     setting = f"OPTIONS[{row.name!r}]"
     if row.kind == BOOL:
         if isinstance(value, bool):

@@ -1,12 +1,15 @@
-"""What the rest of the house needs of a database driver: seven methods, and nothing of Django."""
+"""What the rest of the house needs of a database driver: eight methods, and nothing of Django."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
+
+Look = Callable[[int], Sequence[object]]
+"""Called with 0, says whether the other end of a socket has hung up: something if so, and nothing if not."""
 
 Connection = Any
 """A driver's own connection object; only its driver module looks inside."""
@@ -37,11 +40,14 @@ class Driver(Protocol):
     def is_out_of_step(self, connection: Connection) -> bool:
         """Whether a call was left before its answer had been read, so that the next one would get it for its own."""
 
-    def is_hung_up(self, connection: Connection) -> bool:
-        """True when the server has already ended an idle connection: nothing sent on it would be carried out.
+    def look(self, connection: Connection) -> Look:
+        """What tells whether an idle connection has ended, here or at the server: nothing sent on it would be done.
 
-        A look at the socket without waiting; False where that cannot be told.
+        A look at the socket without waiting; it sees nothing where that cannot be told.
         """
+
+    def never_sent(self) -> BaseException:
+        """The driver's error for a statement that was not sent, since the connection is hung up; `facts` tells so."""
 
     def facts(self, error: BaseException) -> ErrorFacts | None:
         """What an exception tells, or None for one that is not the driver's."""

@@ -10,7 +10,6 @@ import importlib.util
 import logging
 import math
 import os
-import select
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -23,9 +22,10 @@ from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, Clie
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
+from .base import Look
 from .frames import without_frames
 from .read_ahead import read_ahead
-from .sockets import HUNG_UP, descriptor_in, point_nowhere, shut_login_down, socket_id
+from .sockets import descriptor_in, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
 try:
@@ -94,6 +94,7 @@ class PureConnection(MySQLConnection):
 
     status = 0
     is_waiting = False
+    look: Look = staticmethod(nothing_seen)
 
     def cmd_query(self, *args: Any, **kwargs: Any) -> Any:
         self.is_waiting = True
@@ -104,6 +105,17 @@ class PureConnection(MySQLConnection):
             raise
         self.is_waiting = False
         return answer
+
+    @property
+    def autocommit(self) -> bool:
+        return autocommits(self)
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        """Nothing is sent where the server is so already: the driver's own sets it with each connect."""
+        if not self.status or self.autocommit != value:
+            self.cmd_query(b"SET autocommit = 1" if value else b"SET autocommit = 0")
+        self._autocommit = value
 
     def _handle_server_status(self, flags: int) -> None:
         self.status = flags
@@ -135,19 +147,20 @@ class MySQLConnectorDriver:
         if not HAVE_EXTENSION or use_pure:
             # The time limit of this implementation is one per answer of the login; the watchdog covers the
             # statements that it sends afterwards.
-            connection: MySQLConnectionAbstract = PureConnection()
+            connection: Any = PureConnection()
             try:
                 with WATCHDOG.after(timeout, lambda: self.abort(connection)):
                     connection.connect(**arguments, connection_timeout=timeout)
                 _tune(connection)
                 read_ahead(connection)
+                connection.look = look_at(connection._socket.sock.fileno())
             except DRIVER_ERRORS as exc:
                 _close_socket(connection)
                 raise without_frames(exc) from exc.__cause__
             except BaseException:
                 _close_socket(connection)
                 raise
-            return connection
+            return connection  # type: ignore[no-any-return]
         # The extension's time limit ends with the server's greeting, and is in whole seconds; the watchdog covers
         # the rest of the login.
         extension: Any = CMySQLConnection()
@@ -155,6 +168,7 @@ class MySQLConnectorDriver:
             extension.connect(**arguments, connection_timeout=max(1, math.ceil(timeout)))
         fd = descriptor_in(extension._cmysql)
         extension.socket_id = socket_id(fd) if fd is not None else None
+        extension.look = look_at(fd) if fd is not None else nothing_seen
         return extension  # type: ignore[no-any-return]
 
     def ask(
@@ -191,8 +205,11 @@ class MySQLConnectorDriver:
         more = bool(server_status(connection) & ServerFlag.MORE_RESULTS_EXISTS)
         return more or bool(connection.unread_result)
 
-    def is_hung_up(self, connection: MySQLConnectionAbstract) -> bool:
-        return is_hung_up(connection)
+    def look(self, connection: Any) -> Look:
+        return connection.look  # type: ignore[no-any-return]
+
+    def never_sent(self) -> mysql.connector.OperationalError:
+        return mysql.connector.OperationalError(NEVER_SENT, errno=-1)
 
     def facts(self, error: BaseException) -> ErrorFacts | None:
         if not isinstance(error, DRIVER_ERRORS):
@@ -205,16 +222,6 @@ class MySQLConnectorDriver:
         if errno is None and isinstance(error, MySQLInterfaceError) and error.args:
             errno = error.args[0] if isinstance(error.args[0], int) else None
         return ErrorFacts(errno, message, getattr(error, "sqlstate", None), timed_out)
-
-
-def is_hung_up(connection: MySQLConnectionAbstract) -> bool:
-    """See `drivers.base.Driver`. One poll() of the socket without waiting, about 1 us."""
-    fd = _descriptor_of(connection)
-    if fd is None:
-        return False
-    poll = select.poll()
-    poll.register(fd, HUNG_UP)
-    return bool(poll.poll(0))
 
 
 _TIMEOUT_ERRORS = tuple(

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from mysql.connector import OperationalError, ProgrammingError
+from mysql.connector import ProgrammingError
 from mysql.connector.connection import MySQLConnection
 from mysql.connector.constants import ServerFlag
 
-from .mysql_connector import NEVER_SENT, is_hung_up, server_status
+from .mysql_connector import server_status
 from .mysql_literals import Literal, literals
 from .mysql_rows import Column, Row, rows_of
 
@@ -131,8 +131,6 @@ class Cursor:
         self._forget_results()
         self._executed = statement
         self.rowcount, self.lastrowid = -1, None
-        if is_hung_up(connection):
-            raise OperationalError(NEVER_SENT, errno=-1)
         is_pure = isinstance(connection, MySQLConnection)
         results = (_query_pure if is_pure else _query_extension)(connection, statement, self._codec)
         self._waiting = results[1:]

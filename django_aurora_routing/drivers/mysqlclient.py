@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import select
 import socket
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import MySQLdb
@@ -16,7 +15,8 @@ from MySQLdb.constants import CLIENT
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
-from .sockets import HUNG_UP, point_nowhere, shut_login_down, socket_id
+from .base import Look
+from .sockets import end_seen, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
 DRIVER_ERRORS: tuple[type[BaseException], ...] = (MySQLdb.Error,)
@@ -32,12 +32,6 @@ class NeverSentError(MySQLdb.OperationalError):  # type: ignore[misc,unused-igno
 
 _send = _mysql.connection.query
 
-
-def _nothing_seen(timeout: int) -> Sequence[object]:
-    """What poll() says where there is no socket to look at."""
-    return ()
-
-
 _RESULT = ("_result", "description", "description_flags", "warning_count", "rowcount", "lastrowid")
 """What the driver's cursor has of a statement's answer, by its own names for it."""
 
@@ -49,10 +43,7 @@ class Cursor(cursors.Cursor):  # type: ignore[misc,unused-ignore]
     """
 
     executemany_fallback = "loop"  # from 2.3 on
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        self._waiting: list[tuple[Any, ...]] = []
+    _waiting: Sequence[tuple[Any, ...]] = ()
 
     def _query(self, query: bytes) -> Any:
         db = self._get_db()
@@ -91,25 +82,26 @@ class Cursor(cursors.Cursor):  # type: ignore[misc,unused-ignore]
     def nextset(self) -> int | None:
         if not self._waiting:
             return None
-        self._load(self._waiting.pop(0))
+        first, *self._waiting = self._waiting
+        self._load(first)
         self._post_get_result()
         return 1
 
     def _discard(self) -> None:
         """Called before each statement and by close(). Nothing is left at the server, so that it is not asked."""
         self._result = self._rows = self.description = self.description_flags = self.rownumber = None
-        self._waiting = []
+        self._waiting = ()
 
 
 class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
-    """Looks whether the server has hung up before it sends a statement, and can be aborted by another thread.
+    """Can be looked at, whether the server has hung up, and be aborted by another thread.
 
     `is_waiting` says that a statement is under way, or was left by an exception that is not the driver's own.
     """
 
     default_cursor = Cursor
     is_waiting = False
-    _poll: Callable[[int], Sequence[object]] = staticmethod(_nothing_seen)
+    look: Look = staticmethod(nothing_seen)
     spare: socket.socket | None = None
     """A duplicate of the session's own. The session's methods may not be called while a statement is running."""
 
@@ -123,17 +115,9 @@ class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
         self.spare = kept = socket.socket(fileno=socket.dup(self._fd))
         # For connections that nobody closes; what the driver has closes by itself then.
         weakref.finalize(self, kept.close).atexit = False
-        poll = select.poll()
-        poll.register(kept, HUNG_UP)
-        self._poll = poll.poll
-
-    def is_hung_up(self) -> bool:
-        """True when the server has already ended the connection. One poll() without waiting, 0.3 us."""
-        return bool(self._poll(0))
+        self.look = look_at(kept.fileno())
 
     def query(self, query: bytes | bytearray | str) -> None:
-        if self._poll(0):
-            raise NeverSentError(2006, "Server has gone away")
         if isinstance(query, bytearray):
             query = bytes(query)  # as the driver's own, which is passed over here: this is called for every statement
         self.is_waiting = True
@@ -171,7 +155,7 @@ class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
     def let_go(self) -> None:
         """Close the duplicate."""
         kept, self.spare = self.spare, None
-        self._poll = _nothing_seen
+        self.look = end_seen
         if kept is not None:
             kept.close()
 
@@ -222,8 +206,11 @@ class MySQLClientDriver:
     def is_out_of_step(self, connection: Connection) -> bool:
         return connection.is_waiting
 
-    def is_hung_up(self, connection: Connection) -> bool:
-        return connection.is_hung_up()
+    def look(self, connection: Connection) -> Look:
+        return connection.look
+
+    def never_sent(self) -> NeverSentError:
+        return NeverSentError(2006, "Server has gone away")
 
     def facts(self, error: BaseException) -> ErrorFacts | None:
         if not isinstance(error, MySQLdb.Error):

@@ -8,15 +8,49 @@ import os
 import select
 import socket
 import stat
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..core.endpoints import Address
+from .base import Look
 
 # Where `int fd` lies in the object: PyObject head, then MYSQL, which begins with NET: five pointers, then fd. The same
 # in the connector's extension 8.4 to 26.10 and in mysqlclient, over MySQL's library and MariaDB's, on 64-bit.
 _FD_OFFSET = object.__basicsize__ + 5 * 8
 
-HUNG_UP = getattr(select, "POLLRDHUP", 0)
-"""What poll() is to look for on Linux; elsewhere it adds POLLHUP and POLLERR by itself."""
+# What poll() is to look for on Linux; elsewhere it adds POLLHUP and POLLERR by itself.
+_HUNG_UP = getattr(select, "POLLRDHUP", 0)
+
+
+def _made_by_python() -> Callable[[], Any]:
+    """`select.poll`, also where gevent has put its own in its place: that one can tell no hang-up."""
+    monkey = sys.modules.get("gevent.monkey")
+    original: Callable[[], Any] = select.poll if monkey is None else monkey.get_original("select", "poll")
+    return original
+
+
+_pythons_own_poll = _made_by_python()
+
+
+def look_at(fd: int) -> Look:
+    """A look at a socket: one poll() without waiting. Made once a connection, for making it costs more than it does.
+
+    Should the number be another socket's by now, then ours is closed, and what is told is of no harm.
+    """
+    polled = _pythons_own_poll()
+    polled.register(fd, _HUNG_UP)
+    return polled.poll  # type: ignore[no-any-return]
+
+
+def nothing_seen(timeout: int) -> Sequence[object]:
+    """The look where there is no socket to look at."""
+    return ()
+
+
+def end_seen(timeout: int) -> Sequence[object]:
+    """The look where there is none any more."""
+    return (None,)
 
 
 def descriptor_in(session: object) -> int | None:

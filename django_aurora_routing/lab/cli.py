@@ -122,6 +122,16 @@ def _lag(options: argparse.Namespace) -> None:
     print(f"{instance.id} applies transactions {options.seconds} s late.")
 
 
+def _hold_endpoint(options: argparse.Namespace) -> None:
+    _cluster(options).hold_endpoint()
+    print("The writer endpoint leads to today's writer, whoever is promoted, until `release-endpoint`.")
+
+
+def _release_endpoint(options: argparse.Namespace) -> None:
+    _cluster(options).release_endpoint()
+    print("The writer endpoint leads to the writer.")
+
+
 def _on_instance(options: argparse.Namespace) -> None:
     instance = _instance(_cluster(options), options.instance)
     getattr(instance, options.command.replace("-", "_"))()
@@ -189,6 +199,8 @@ def _parser() -> argparse.ArgumentParser:
         "instance", nargs="?", help="which; by default the reader that has most"
     )
     add("add-reader", _add_reader, "add a reader")
+    add("hold-endpoint", _hold_endpoint, "let the writer endpoint lag behind promotions, as a DNS name does")
+    add("release-endpoint", _release_endpoint, "let it lead to the writer again")
     for command, said, help in _ON_INSTANCES:
         sub = add(command, _on_instance, help)
         sub.add_argument("instance", help="an id as in `status`, or `writer`, or `reader`")

@@ -117,6 +117,17 @@ class LocalCluster(Handle):
         """Add a reader, and return it when it has all that the writer has."""
         return self.instance(self.ask("add_reader"))
 
+    def hold_endpoint(self) -> None:
+        """Let the writer endpoint lead to today's writer, whoever is promoted: so does a DNS name for a while.
+
+        Ended by `release_endpoint()`, and by `heal()`.
+        """
+        self.ask("hold_endpoint")
+
+    def release_endpoint(self) -> None:
+        """Let the writer endpoint lead to the writer again."""
+        self.ask("release_endpoint")
+
     def catch_up(self) -> None:
         """Return when every running reader has what the writer has now."""
         self.ask("catch_up")

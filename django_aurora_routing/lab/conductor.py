@@ -102,6 +102,7 @@ class Conductor:
             for instance in everyone:
                 self.clear(instance.id)
                 self.report(instance.id, None, None)
+            self.release_endpoint()
             for instance in sorted(everyone, key=lambda instance: instance is not self._all.writer):
                 if instance.state == "frozen":
                     self.thaw(instance.id)
@@ -162,6 +163,7 @@ class Conductor:
             each(lambda reader: replication.wait_applied(reader.server, position), running)
 
     def delay_replication(self, instance_id: str, seconds: int) -> None:
+        _check_delay(seconds)
         with self._lock:
             instance = self._get(instance_id, "running")
             writer = self._writer("running")
@@ -174,6 +176,18 @@ class Conductor:
         """Set what the topology says of an instance; None lets the lab say it again."""
         instance = self._get(instance_id)
         instance.cpu, instance.lag_ms = cpu, lag_ms
+
+    # Faults of names
+
+    def hold_endpoint(self) -> None:
+        with self._lock:
+            self._all.stale = self._writer()
+            self._all.settle()
+
+    def release_endpoint(self) -> None:
+        with self._lock:
+            self._all.stale = None
+            self._all.settle()
 
     # Faults on the wire
 
@@ -194,7 +208,8 @@ class Conductor:
         self._all.loop.run(lambda: gate.set_mute(True))
 
     def delay(self, instance_id: str, seconds: float) -> None:
-        self._get(instance_id).gate.delay = max(0.0, seconds)
+        _check_delay(seconds)
+        self._get(instance_id).gate.delay = float(seconds)
 
     def clear(self, instance_id: str) -> None:
         gate = self._get(instance_id).gate
@@ -235,3 +250,8 @@ class Conductor:
             if is_current and instance.state != "dead" and not instance.gate.is_held:
                 logger.warning("the server of %s ended by itself or by an outside hand", instance.id)
                 self._all.take_down(instance)
+
+
+def _check_delay(seconds: float) -> None:
+    if not seconds >= 0:
+        raise LabError(f"A delay is 0 seconds or more, not {seconds:g}.")

@@ -35,6 +35,7 @@ class Ensemble:
         self.loop = Loop()
         self.instances: dict[str, Instance] = {}
         self.writer: Instance | None = None
+        self.stale: Instance | None = None  # where the writer endpoint leads while its name is out of date
         self._progress = Progress(lambda: list(self.instances.values()), lambda: self.writer)
         self._accounts = accounts
         self._program = program
@@ -90,7 +91,7 @@ class Ensemble:
                     self.add(instance_id)
                 if self.settings.is_cluster:
                     for address, choose in (
-                        (self.settings.writer_address, self._writer_gate),
+                        (self.settings.writer_address, self._writer_endpoint_gate),
                         (self.settings.reader_address, self._reader_gate),
                     ):
                         self._endpoints.append(Entrance(self.loop, address, choose))
@@ -258,7 +259,7 @@ class Ensemble:
             for instance in self.instances.values():
                 gate = instance.gate
                 instance.entrance.settle(is_open=gate.is_open, is_dark=gate.is_dark)
-            writer = self._writer_gate()
+            writer = self._writer_endpoint_gate()
             behind = [[] if writer is None else [writer], self._reader_gates()]
             for entrance, gates in zip(self._endpoints, behind, strict=False):
                 is_dark = bool(gates) and all(gate.is_dark for gate in gates)
@@ -268,6 +269,9 @@ class Ensemble:
 
     def _writer_gate(self) -> Gate | None:
         return self.writer.gate if self.writer is not None else None
+
+    def _writer_endpoint_gate(self) -> Gate | None:
+        return self.stale.gate if self.stale is not None else self._writer_gate()
 
     def _reader_gates(self) -> list[Gate]:
         """Those the reader endpoint's DNS would name; it does not know of frozen hosts or broken wires."""

@@ -72,7 +72,7 @@ def operations(conductor: Conductor, stop: Callable[[], None]) -> dict[str, Call
     """Every request there is, by name."""
     names = (
         "status kill freeze thaw revive heal add_reader catch_up delay_replication report"
-        " refuse reset black_hole lose_answers delay clear"
+        " refuse reset black_hole lose_answers delay clear hold_endpoint release_endpoint"
     )
     table: dict[str, Callable[..., Any]] = {name: getattr(conductor, name) for name in names.split()}
     table["promote"] = lambda **request: asdict(conductor.promote(**request))

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import ForeignKey, Model
 
-from ..conf import did_you_mean, listed
+from ..conf import did_you_mean, listed, normal_label
 from .chain import Answer
 from .clusters import clusters
 
@@ -54,8 +54,13 @@ class Places:
         home = {DEFAULT_DB_ALIAS}
         for name in ("default", *homes):
             home |= _aliases_of_cluster(name)
+        for label, given in labels.items():
+            if not isinstance(given, str):
+                raise ImproperlyConfigured(
+                    f"{setting}[{label!r}] must be the name of an alias or a cluster, not {given!r}."
+                )
         made = {name: _place(name, home, reading, setting) for name in set(labels.values())}
-        self.by_label = {_normal(label): made[name] for label, name in labels.items()}
+        self.by_label = {normal_label(label): made[name] for label, name in labels.items()}
         self._foreign = frozenset[str]().union(*(place.aliases for place in made.values() if not place.is_home))
         self._writers = {place.alias for place in made.values()}
         self._exclusive = exclusive
@@ -141,11 +146,6 @@ def labels_of(route_app_labels: Mapping[str, str] | Iterable[str], db: str | Non
             "route_app_labels of an AppLabelRouter must be a dict {label: database}, or a set of labels beside `db`."
         )
     return dict.fromkeys(route_app_labels, db)
-
-
-def _normal(label: str) -> str:
-    app_label, dot, model = label.partition(".")
-    return f"{app_label}{dot}{model.lower()}"
 
 
 def _aliases_of_cluster(name: str) -> set[str]:

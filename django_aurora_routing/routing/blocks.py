@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from django.db.models import QuerySet
 
+from ..conf import is_seconds
 from .clusters import cluster_named
 from .context import NO_RULES, Frame, Rules, current, remove, restore
 from .decision import ReadsFrom
@@ -132,6 +133,8 @@ class in_reader(_InRole):
     role = "reader"
 
     def __init__(self, cluster: str = "default", *, max_lag: float | None = None) -> None:
+        if max_lag is not None and not is_seconds(max_lag):
+            raise ValueError(f"in_reader(): max_lag must be a number of seconds, 0 or more, not {max_lag!r}.")
         super().__init__(cluster, max_lag)
 
 

@@ -95,18 +95,18 @@ def told(declared: Any, databases: Mapping[str, Any]) -> list[Cluster]:
 
 def _told_one(name: str, entry: Any, databases: Mapping[str, Any]) -> Cluster:
     where = f"{SETTING}[{name!r}]"
-    if not isinstance(entry, Mapping) or "writer" not in entry:
-        raise ImproperlyConfigured(f"{where} must be a dict with 'writer' and 'readers', not {entry!r}.")
-    for key in entry:
+    for key in entry if isinstance(entry, Mapping) else ():
         if key not in ("writer", "readers"):
             raise ImproperlyConfigured(f"{where} has no {key!r}.{did_you_mean(key, ('writer', 'readers'))}")
+    if not isinstance(entry, Mapping) or "writer" not in entry:
+        raise ImproperlyConfigured(f"{where} must be a dict with 'writer' and 'readers', not {entry!r}.")
     readers: Any = entry.get("readers", ())
     if not isinstance(readers, (list, tuple, Mapping)):
         raise ImproperlyConfigured(
             f"{where}['readers'] must be a list of aliases or {{alias: weight}}, not {readers!r}."
         )
     for alias in (entry["writer"], *readers):
-        if alias not in databases:
+        if not isinstance(alias, str) or alias not in databases:
             raise ImproperlyConfigured(f"{where}: DATABASES has no {alias!r}.{did_you_mean(alias, databases)}")
     return Cluster(name, entry["writer"], tuple(readers), _weights(where, readers))
 

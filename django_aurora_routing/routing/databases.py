@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -30,8 +31,11 @@ class _Options(NamedTuple):
     lock: bool = False
 
 
-_static: set[str] = set()
-"""Aliases that were found in DATABASES; asking `connections` for them again would cost as much as a block."""
+_static: dict[str, str] = {}
+"""Aliases that were found in DATABASES; asking `connections` for them again would cost as much as a block.
+
+Each stands for itself, as a plain str: the routers take an alias that is a member of an enum for no alias.
+"""
 
 
 class in_database(Block):
@@ -91,15 +95,15 @@ class in_database(Block):
         # Python looks up the defaults of keyword-only arguments one by one, which costs a tenth of a block.
         def __init__(self, database, read=True, write=False, **options):
             try:
-                is_plain = database in _static and not options
-            except TypeError:  # a dict has no hash
-                is_plain = False
-            if is_plain:
-                self.database = database
+                alias = _static[database]
+            except (KeyError, TypeError):  # a dict has no hash
+                alias = None
+            if alias is None or options:
+                alias = _prepare(self, database, options)
             else:
-                database = _prepare(self, database, options)
-            self._reads = database if read else None
-            self._writes = database if write else None
+                self.database = alias
+            self._reads = alias if read else None
+            self._writes = alias if write else None
 
     @property
     def read(self) -> bool:
@@ -265,20 +269,31 @@ def _prepare(block: Any, database: Any, options: dict[str, Any]) -> str:
     elif database not in connections.settings:
         raise ImproperlyConfigured(_unknown(database))
     else:
-        block.database = database
+        database = block.database = str.__str__(database)
         if dynamic.is_dynamic(database):  # that of a block around this one, to be kept for this one too
             block._settings = dynamic.settings_of(database)
         else:
-            _static.add(database)
+            _static[database] = database
     for name in options:
         if name not in _Options._fields:
-            raise TypeError(f"in_database() has no argument {name!r}.{did_you_mean(name, _Options._fields)}")
+            known = ("database", "read", "write", *_Options._fields)
+            raise TypeError(f"in_database() has no argument {name!r}.{did_you_mean(name, known)}")
     block._options = _Options(**options)
     if block._options != _Options() or block._settings is not None:
         block._includes = None if block._options.models is None else includes(block._options.models)
         block._atomic = transaction.Atomic(block.database, True, False) if block._options.atomic else None
-        block.__class__ = _Prepared
+        block.__class__ = _prepared(block.__class__)
     return str(block.database)
+
+
+@functools.cache
+def _prepared(cls: type[in_database]) -> type[in_database]:
+    """The class of a prepared block: _Prepared itself, or behind it what a subclass adds."""
+    if cls is in_database:
+        return _Prepared
+    if issubclass(cls, _Prepared):
+        return cls
+    return type(cls.__name__, (cls, _Prepared), {"__slots__": (), "__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
 in_database.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -138,7 +138,7 @@ def is_always_on_writer(model: type[Model] | None) -> bool:
     if model is None:  # a RawQuerySet may have none
         return False
     meta, always = model._meta, routing_settings().always_writer
-    return meta.app_label in always or label_of(model) in always
+    return meta.app_label in always or f"{meta.app_label}.{meta.model_name}" in always
 
 
 def _reader(cluster: Cluster, scope: Scope, pick: Pick, max_lag: float | None, reason: str) -> Route:

@@ -61,8 +61,7 @@ def read_elsewhere(
         if other is None:
             raise error
         logger.warning("Alias %r failed a read, which goes to %r instead: %s", failed.alias, other.alias, error)
-        instead = other.chunked_cursor() if getattr(cursor.cursor, "name", None) else other.cursor()
-        cursor.cursor, cursor.db, context["connection"] = instead.cursor, other, other
+        _lead_to(other, context)
         try:
             return execute(sql, params, False, context)
         except Error as again:
@@ -83,6 +82,22 @@ def _next(cluster: Cluster, tried: set[str], failed: BaseDatabaseWrapper) -> Bas
     if writer.alias in tried or routing_settings().on_no_reader == "error" or not _can_stand_in(writer, failed):
         return None
     return writer
+
+
+def stands_in(other: BaseDatabaseWrapper, context: dict[str, Any]) -> bool:
+    """Have the cursor lead to another connection that understands the same cursors; whether it can."""
+    if not _can_stand_in(other, context["connection"]):
+        return False
+    with contextlib.suppress(Exception):
+        context["cursor"].cursor.close()
+    _lead_to(other, context)
+    return True
+
+
+def _lead_to(other: BaseDatabaseWrapper, context: dict[str, Any]) -> None:
+    cursor = context["cursor"]
+    instead = other.chunked_cursor() if getattr(cursor.cursor, "name", None) else other.cursor()
+    cursor.cursor, cursor.db, context["connection"] = instead.cursor, other, other
 
 
 def _can_stand_in(other: BaseDatabaseWrapper, failed: BaseDatabaseWrapper) -> bool:

@@ -28,6 +28,7 @@ from .clusters import Cluster, clusters
 from .context import current
 from .errors import WritePrevented
 from .failed_reads import Execute, is_lost, is_worth_another_reader, read_elsewhere
+from .moved_reads import seen_on_another
 from .scopes import current_scope, note_write
 from .unpinning import does_not_pin
 
@@ -102,7 +103,7 @@ def guard(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         if role is not None and role.waits:
             execute = _waiting(execute, role.cluster)
         try:
-            return execute(sql, params, many, context)
+            result = execute(sql, params, many, context)
         except Error as error:
             if guarded and _is_refused_by_server(error):
                 raise _refused(sql, connection, role, prevented_by) from error
@@ -111,6 +112,11 @@ def guard(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
             if not is_worth_another_reader(error, connection):
                 raise
             return read_elsewhere(error, role.cluster, execute, sql, params, context)
+        if frame is None or role is None or role.is_writer or effect is not Effect.NONE or many:
+            return result
+        if frame[5].served_by.get(connection.alias) is vars(connection).get("instance"):
+            return result
+        return seen_on_another(result, role.cluster, frame, execute, sql, params, context)
     if role is None or effect is not Effect.WRITE or does_not_pin(text_of(sql, connection)):
         return execute(sql, params, many, context)
     try:

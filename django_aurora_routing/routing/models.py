@@ -22,7 +22,7 @@ def includes(models: Iterable[Any] | Callable[[Any], bool]) -> Callable[[Any], b
     """
     if callable(models) and not isinstance(models, type):
         return models
-    entries = [models] if isinstance(models, (str, type)) else models
+    entries = models if isinstance(models, Iterable) and not isinstance(models, (str, type)) else [models]
     apps_named: set[str] = set()
     named: set[str] = set()
     abstract: tuple[type[Model], ...] = ()

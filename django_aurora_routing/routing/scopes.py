@@ -38,6 +38,8 @@ class Scope:
         self.name = name
         self.readers: dict[str, str] = {}
         """The reader of each cluster, by the cluster's name."""
+        self.served_by: dict[str, Any] = {}
+        """The instance that each reader was when it last served a read, by its alias. For routing/moved_reads."""
         self.memo: Memo = {}
         self.changes = 0
         """Counts what may have made the memo wrong, for those who are about to add to it."""
@@ -325,6 +327,7 @@ def _forget() -> None:
         if isinstance(owner, Scope):
             owner.forget_memo()
             owner.readers.clear()
+            owner.served_by.clear()
 
 
 def install() -> None:

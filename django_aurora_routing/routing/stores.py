@@ -176,6 +176,8 @@ def store_of_settings() -> Store:
         store = import_string(name)()
     except ImportError as error:
         raise ImproperlyConfigured(f"{_SETTING}: {error}") from error
+    except TypeError as error:
+        raise ImproperlyConfigured(f"{_SETTING}: {name} cannot be made without arguments: {error}") from error
     for method in ("load", "save"):
         if not callable(getattr(store, method, None)):
             raise ImproperlyConfigured(f"{_SETTING}: {name} has no {method}().")

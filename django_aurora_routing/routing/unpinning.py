@@ -12,6 +12,7 @@ from django.apps import apps
 from django.conf import settings
 
 from ..conf import on_settings_changed, routing_settings
+from .decision import is_always_on_writer
 
 _WRITES_ONE_TABLE = re.compile(
     r"""\s* (?: INSERT\s+INTO | REPLACE\s+INTO | UPDATE | DELETE\s+FROM ) \s+
@@ -32,7 +33,7 @@ def _tables() -> frozenset[str]:
     found = {
         model._meta.db_table.lower()
         for model in apps.get_models(include_auto_created=True)
-        if model._meta.app_label in always or model._meta.label in always
+        if is_always_on_writer(model)
     }
     if "django_cache" in always:  # the app label under which Django's cache asks the routers
         found.update(

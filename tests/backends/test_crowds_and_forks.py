@@ -15,7 +15,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connections
 
-from django_aurora_routing.cluster.cluster import MAX_CONNECTING
+from django_aurora_routing.cluster.gate import MAX_CONNECTING
 from django_aurora_routing.lab import LocalCluster
 
 from .conftest import ENGINE, Aliases

@@ -131,6 +131,26 @@ def test_what_was_refused_half_way_by_a_demoted_writer_is_unknown_and_not_repeat
     assert rows(cluster) == [1]
 
 
+def test_a_write_that_was_refused_is_repeated_where_the_server_is_the_writer_again(
+    cluster: LocalCluster, writer: str
+) -> None:
+    """Between its answer and our question it was promoted back. The first answer is one that a trigger gives once."""
+    cluster.writer.query("CREATE OR REPLACE TABLE app.refused (n INT) ENGINE = Aria")  # rolled back with nothing
+    cluster.writer.query(
+        "CREATE OR REPLACE TRIGGER app.refuse BEFORE INSERT ON app.t FOR EACH ROW "
+        "IF (SELECT COUNT(*) FROM app.refused) < 2 THEN INSERT INTO app.refused VALUES (1); SIGNAL SQLSTATE 'HY000' "
+        "SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'The MariaDB server is running with the --read-only option'; END IF"
+    )
+    insert(writer, 1)
+    assert rows(cluster) == [1]
+    assert cluster.writer.query("SELECT COUNT(*) FROM app.refused") == [(2,)]
+    cluster.writer.query("TRUNCATE app.refused")
+    with pytest.raises(FailoverSuccessError), transaction.atomic(using=writer):
+        execute(writer, "SELECT 1")  # a transaction that has done nothing yet is begun again
+        insert(writer, 2)
+    assert rows(cluster) == [1]
+
+
 def test_a_write_on_a_reader_alias_stays_the_applications_error(
     cluster: LocalCluster, aliases: Aliases, table: str
 ) -> None:
@@ -234,6 +254,7 @@ def test_a_loss_inside_a_nested_block_without_savepoint_fails_the_outermost_one(
 
 def test_the_bodys_own_error_is_not_hidden_by_the_loss(cluster: LocalCluster, writer: str) -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic(using=writer):
+        execute(writer, "SELECT 1")
         kill_and_promote(cluster)
         with pytest.raises(FailoverError):
             insert(writer, 1)

@@ -49,3 +49,26 @@ def test_a_statement_of_a_hook_is_repeated_like_any_other(cluster: LocalCluster,
         insert(alias, 1)
         transaction.on_commit(hook, using=alias)
     assert rows(cluster) == [1, 2]
+
+
+def test_a_loss_in_a_robust_hook_is_logged_and_leaves_nothing(
+    cluster: LocalCluster, aliases: Aliases, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    alias = aliases.add("w")
+    ran: list[str] = []
+
+    def hook() -> None:
+        with transaction.atomic(using=alias):
+            insert(alias, 2)
+            kill_and_promote(cluster)
+            insert(alias, 3)
+
+    with transaction.atomic(using=alias):
+        insert(alias, 1)
+        transaction.on_commit(hook, using=alias, robust=True)
+        transaction.on_commit(lambda: ran.append("later"), using=alias)
+    assert ran == ["later"], "as after any other error of a robust hook"
+    assert "lost its connection" in caplog.text
+    assert is_clean(alias)
+    insert(alias, 4)
+    assert rows(cluster) == [1, 4]

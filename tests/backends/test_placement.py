@@ -75,22 +75,6 @@ def test_a_reader_alias_holds_no_connection_to_the_writer(cluster: LocalCluster,
     assert held == 0
 
 
-def test_a_reader_alias_falls_back_to_the_writer_writes_nothing_there_and_comes_back(
-    cluster: LocalCluster, aliases: Aliases, table: str
-) -> None:
-    reader = aliases.add("r", read_only=True)
-    server_of(reader)
-    readers = cluster.readers
-    for instance in readers:
-        instance.kill()
-    assert server_of(reader) == cluster.writer.id
-    with pytest.raises(OperationalError) as refused, connections[reader].cursor() as cursor:
-        cursor.execute("INSERT INTO t VALUES (1, 'a')")
-    assert refused.value.args[0] == 1792
-    readers[0].revive()
-    assert wait_until_on(reader, {readers[0].id}) == readers[0].id
-
-
 def test_the_role_is_asked_of_the_server_not_of_an_old_topology(cluster: LocalCluster, aliases: Aliases) -> None:
     writer = aliases.add("w", topology_refresh_ms=3_600_000)
     server_of(writer)

@@ -2,13 +2,15 @@
 
 import pytest
 
-from django_aurora_routing.core.failures import ErrorFacts, Failure, classify_mysql
+from django_aurora_routing.core.failures import ErrorFacts, Failure, classify_mysql, is_of_the_server
 
 
 @pytest.mark.parametrize(
     ("errno", "message", "failure"),
     [
-        *((errno, "", Failure.LOST) for errno in (2006, 2013, 2026, 2027, 2055, 1053, 1927, 4031, 1152, 1158, 1161)),
+        *((errno, "", Failure.LOST) for errno in (2006, 2012, 2013, 2026, 2027, 2055)),
+        *((errno, "", Failure.LOST) for errno in (1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184)),
+        *((errno, "", Failure.LOST) for errno in (1927, 3169, 4031)),
         (-1, "MySQL Connection not available", Failure.NEVER_SENT),
         (1290, "The MariaDB server is running with the --read-only option so it cannot execute", Failure.READ_ONLY),
         (1290, "The MySQL server is running with the --super-read-only option so it cannot", Failure.READ_ONLY),
@@ -16,6 +18,8 @@ from django_aurora_routing.core.failures import ErrorFacts, Failure, classify_my
         (1792, "Cannot execute statement in a READ ONLY transaction", Failure.READ_ONLY),
         (1836, "Running in read-only mode", Failure.READ_ONLY),
         *((errno, "", Failure.STATEMENT) for errno in (1062, 1064, 1205, 1213, 1317, 3024, 1969)),
+        # The session goes on after them: an unknown command, too many users, a packet too large.
+        *((errno, "", Failure.STATEMENT) for errno in (1047, 1203, 1226, 1153)),
         (None, "no number", Failure.STATEMENT),
     ],
 )
@@ -26,8 +30,9 @@ def test_a_number_says_what_became_of_the_connection(errno: int, message: str, f
 @pytest.mark.parametrize(
     ("errno", "failure"),
     [
-        *((errno, Failure.UNREACHABLE) for errno in (2002, 2003, 2005, 2006, 2013, 2055, 1053, -1)),
-        *((errno, Failure.BUSY) for errno in (1040, 1203)),
+        *((errno, Failure.UNREACHABLE) for errno in (2001, 2002, 2003, 2004, 2005, 2006, 2012, 2013, 2055, -1)),
+        *((errno, Failure.UNREACHABLE) for errno in (1042, 1053, 1077, 1152, 1158, 4031)),
+        *((errno, Failure.BUSY) for errno in (1040, 1129, 1203, 1226)),
         *((errno, Failure.REFUSED) for errno in (1045, 1044, 1049, 2059)),
         (2026, Failure.UNREACHABLE),
         (1064, Failure.STATEMENT),
@@ -51,3 +56,8 @@ def test_a_certificate_that_will_not_do_is_no_lost_connection(errno: int, messag
 def test_a_timeout_of_the_client_leaves_the_stream_in_an_unknown_place() -> None:
     assert classify_mysql(ErrorFacts(3024, "", timed_out=True)) is Failure.LOST
     assert classify_mysql(ErrorFacts(3024, "Query execution was interrupted")) is Failure.STATEMENT
+
+
+@pytest.mark.parametrize(("errno", "is_so"), [(1290, True), (1836, True), (1792, False)])
+def test_a_write_may_be_refused_by_the_server_or_by_its_own_transaction(errno: int, is_so: bool) -> None:
+    assert is_of_the_server(ErrorFacts(errno, "")) is is_so

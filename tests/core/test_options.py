@@ -2,6 +2,8 @@
 
 import pytest
 
+from django_aurora_routing.core.detection import Detection
+from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.option_table import DEFAULT_PLUGINS
 from django_aurora_routing.core.options import FailoverMode, Options, ParsedOptions, Problem, parse_options
 
@@ -49,7 +51,13 @@ def test_the_settings_of_the_wrappers_documentation_work() -> None:
         ({"plugins": "", "read_only": True}, "uses_topology", True),
         ({"plugins": "failover"}, "uses_host_monitoring", True),
         ({"plugins": "failover", "failure_detection_enabled": False}, "uses_host_monitoring", False),
-        ({"failure_detection_count": "4"}, "detection_count", 4),
+        ({"failure_detection_count": "4"}, "detection", Detection(5.0, 1.0, 4)),
+        ({"hosts": ["a.example", "b.example:3307"]}, "hosts", (Address("a.example"), Address("b.example", 3307))),
+        ({"hosts": ("db.example.com", "a", "a", "a:3306")}, "hosts", (Address("db.example.com"), Address("a"))),
+        ({"hosts": " a.example , b-2.example:3307,"}, "hosts", (Address("a.example"), Address("b-2.example", 3307))),
+        ({"hosts": ["::1", "[::1]:3307"]}, "hosts", (Address("::1"), Address("::1", 3307))),
+        ({"hosts": []}, "hosts", ()),
+        ({"hosts": None}, "hosts", ()),
     ],
 )
 def test_a_value_is_read_in_our_units(given: dict[str, object], attribute: str, expected: object) -> None:
@@ -80,6 +88,15 @@ def test_a_reader_endpoint_means_readers() -> None:
         ({"cluster_topology_high_refresh_rate_ms": 1e-9}, "OPTIONS['cluster_topology_high_refresh_rate_ms']", "from 1"),
         ({"failure_detection_count": 0}, "OPTIONS['failure_detection_count']", "from 1 to 1000000, not 0"),
         ({"plugins": ["failover"]}, "OPTIONS['plugins']", "commas"),
+        ({"hosts": 5}, "OPTIONS['hosts']", "must be a list of names, not 5. Write a list"),
+        ({"hosts": False}, "OPTIONS['hosts']", "must be a list of names"),
+        ({"hosts": {"a": 1}}, "OPTIONS['hosts']", "must be a list of names"),
+        ({"hosts": ["a", 5]}, "OPTIONS['hosts']", "5 is no host name"),
+        ({"hosts": ["a", ""]}, "OPTIONS['hosts']", "'' is no host name"),
+        ({"hosts": "a b"}, "OPTIONS['hosts']", "'a b' is no host name"),
+        ({"hosts": "/run/mysqld.sock"}, "OPTIONS['hosts']", "is no host name"),
+        ({"hosts": "a:70000"}, "OPTIONS['hosts']", "the port of 'a:70000'"),
+        ({"hosts": "a:x"}, "OPTIONS['hosts']", "'a:x' is no host name"),
         ({"cluster_id": b"1"}, "OPTIONS['cluster_id']", "must be text"),
         ({"topology_refresh_ms": True}, "OPTIONS['topology_refresh_ms']", "a number of milliseconds"),
         ({"topology_refresh_ms": "nan"}, "OPTIONS['topology_refresh_ms']", "a number of milliseconds"),
@@ -121,3 +138,13 @@ def test_prefixed_options_go_to_the_monitors_and_are_kept_out_of_reprs() -> None
     assert dict(parsed.options.host_monitor_params) == {"read_timeout": 2}
     assert dict(parsed.driver) == {}
     assert "a.pem" not in repr(parsed)
+
+
+@pytest.mark.parametrize("name", ["monitoring-connect_timeout", "topology-monitoring-connection_timeout"])
+def test_a_monitors_connect_timeout_is_ours_whatever_the_driver_calls_its_own(name: str) -> None:
+    parsed = parse_options({name: "1.5"}, driver_names={"charset"})
+    assert parsed.problems == ()
+    monitors = parsed.options.host_monitor_params or parsed.options.topology_monitor_params
+    assert monitors == {"connect_timeout": 1.5}
+    (problem,) = parse_options({name: "soon"}, driver_names={"charset"}).problems
+    assert (problem.setting, problem.fatal) == (f"OPTIONS['{name}']", True)

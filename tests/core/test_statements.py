@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_aurora_routing.core.statements import is_one_statement, is_plain_read
+from django_aurora_routing.core.statements import KNOWN_READS, is_one_statement, is_plain_read
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,16 @@ def test_what_is_done_as_a_whole(sql: str) -> None:
 )
 def test_what_may_be_done_in_part(sql: str) -> None:
     assert not is_one_statement(sql)
+
+
+def test_what_was_found_out_about_a_text_is_kept_but_not_without_end() -> None:
+    known = type(KNOWN_READS)()
+    assert known["SELECT 1"]
+    assert not known["DELETE FROM t"]
+    assert dict(known) == {"SELECT 1": True, "DELETE FROM t": False}
+    assert not known[f"SELECT {'1, ' * 1000} 1"], "nobody has read it"
+    assert len(known) == 2
+    for number in range(2000):
+        known[f"SELECT {number}"]
+    assert len(known) == 1000
+    assert known["SELECT 1"]

@@ -107,16 +107,22 @@ def test_a_question_ends_in_time(server: LocalServer, driver: Driver) -> None:
     driver.close(connection)
 
 
-def test_a_killed_session_is_hung_up_and_sends_nothing_more(server: LocalServer, driver: Driver) -> None:
+def test_a_killed_session_is_seen_to_be_hung_up(server: LocalServer, driver: Driver) -> None:
     connection = driver.connect(*login_of(server), timeout=5.0)
     ((number,),) = driver.ask(connection, "SELECT CONNECTION_ID()")
-    assert not driver.is_hung_up(connection)
+    assert not driver.look(connection)(0)
     server.server.query(f"KILL {number}")
     deadline = time.monotonic() + 10
-    while not driver.is_hung_up(connection) and time.monotonic() < deadline:
+    while not driver.look(connection)(0) and time.monotonic() < deadline:
         time.sleep(0.005)  # KILL answers before it has killed
-    assert driver.is_hung_up(connection)
+    assert driver.look(connection)(0)
     driver.close(connection)
+
+
+def test_what_was_never_sent_is_told_by_the_facts(driver: Driver) -> None:
+    facts = driver.facts(driver.never_sent())
+    assert facts is not None
+    assert classify_mysql(facts) is Failure.NEVER_SENT
 
 
 def test_errors_that_are_not_the_drivers_have_no_facts(driver: Driver) -> None:

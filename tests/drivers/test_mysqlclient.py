@@ -6,14 +6,13 @@ import contextlib
 import gc
 import os
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from django_aurora_routing.core.endpoints import Address
-from django_aurora_routing.core.failures import ErrorFacts, Failure, classify_mysql
+from django_aurora_routing.core.failures import ErrorFacts
 from django_aurora_routing.drivers.mysqlclient_options import OPTION_NAMES
 from django_aurora_routing.lab import LocalServer
 
@@ -21,7 +20,7 @@ MySQLdb = pytest.importorskip("MySQLdb", reason="mysqlclient is not installed (t
 
 from MySQLdb.constants import FIELD_TYPE  # noqa: E402
 
-from django_aurora_routing.drivers.mysqlclient import MySQLClientDriver, NeverSentError  # noqa: E402
+from django_aurora_routing.drivers.mysqlclient import MySQLClientDriver  # noqa: E402
 
 DRIVER = MySQLClientDriver()
 
@@ -89,21 +88,6 @@ def test_a_value_that_cannot_be_converted_leaves_the_session_in_step(session: An
         session.cursor().execute("SELECT 1; SELECT 'x'")
     assert not DRIVER.is_out_of_step(session)
     assert DRIVER.ask(session, "SELECT 'y'") == (("y",),)
-
-
-def test_a_statement_on_a_dead_session_is_known_not_to_have_been_sent(server: LocalServer, session: Any) -> None:
-    server.server.query(f"KILL {session.thread_id()}")
-    cursor = session.cursor()
-    deadline = time.monotonic() + 10
-    while not DRIVER.is_hung_up(session) and time.monotonic() < deadline:
-        time.sleep(0.005)  # KILL answers before it has killed
-    with pytest.raises(NeverSentError) as found:
-        cursor.execute("SELECT 1")
-    assert found.value.args == (2006, "Server has gone away")
-    facts = DRIVER.facts(found.value)
-    assert facts is not None
-    assert classify_mysql(facts) is Failure.NEVER_SENT
-    cursor.close()  # says nothing, and hides nothing
 
 
 def test_facts() -> None:

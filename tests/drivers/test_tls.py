@@ -100,13 +100,25 @@ def test_a_server_killed_in_the_middle_of_a_statement(driver: Driver, server: Se
     killer.join()
 
 
-def test_a_server_killed_at_rest(driver: Driver, server: Server, session: Any) -> None:
+@pytest.mark.parametrize("call", ["commit", "rollback", "autocommit", "ask"])
+def test_a_server_killed_at_rest(driver: Driver, server: Server, session: Any, call: str) -> None:
     server.kill()
     deadline = time.monotonic() + 5
-    while not driver.is_hung_up(session) and time.monotonic() < deadline:
+    while not driver.look(session)(0) and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert driver.is_hung_up(session)
-    assert failure(driver, session.commit) is Failure.LOST
+    assert driver.look(session)(0)
+
+    def run() -> None:
+        if call == "ask":
+            driver.ask(session, "SELECT 1")
+        elif call != "autocommit":
+            getattr(session, call)()
+        elif isinstance(driver, MySQLConnectorDriver):
+            session.autocommit = False
+        else:
+            session.autocommit(False)
+
+    assert failure(driver, run) in (Failure.LOST, Failure.NEVER_SENT)
 
 
 def test_a_session_killed_by_another(driver: Driver, server: Server, session: Any) -> None:

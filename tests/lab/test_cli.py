@@ -97,6 +97,16 @@ def test_lag_and_a_reader_more(name: str) -> None:
     assert lab("reset", "14", "--name", name).returncode == 0
 
 
+def test_an_endpoint_that_lags_behind(name: str) -> None:
+    cluster = LocalCluster.attach(name)
+    old = cluster.writer
+    assert "until `release-endpoint`" in lab("hold-endpoint", "--name", name).stdout
+    cluster.promote()
+    assert who_answers(cluster, cluster.writer_endpoint.host) == old.id
+    assert lab("release-endpoint", "--name", name).returncode == 0
+    assert who_answers(cluster, cluster.writer_endpoint.host) == cluster.writer.id
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

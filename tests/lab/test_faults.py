@@ -233,6 +233,27 @@ def wait_for(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("is_killed", [True, False], ids=["dead", "demoted"])
+def test_a_held_endpoint_leads_to_the_old_writer(cluster: LocalCluster, is_killed: bool) -> None:
+    old, endpoint = cluster.writer, cluster.writer_endpoint.host
+    cluster.hold_endpoint()
+    if is_killed:
+        old.kill()
+    cluster.promote()
+
+    if is_killed:
+        assert failure_to_connect(cluster, endpoint)[0] == 2003
+    else:
+        assert who_answers(cluster, endpoint) == old.id
+
+    cluster.release_endpoint()
+    assert who_answers(cluster, endpoint) == cluster.writer.id != old.id
+    cluster.hold_endpoint()
+    cluster.heal()
+    cluster.promote()
+    assert who_answers(cluster, endpoint) == cluster.writer.id
+
+
 def test_a_reader_that_is_added_has_everything(cluster: LocalCluster) -> None:
     with LocalCluster(readers=0) as small:
         small.writer.query("CREATE TABLE t (id INT)")
@@ -267,6 +288,8 @@ def test_the_single_server_has_the_same_faults(server: LocalServer) -> None:
         (lambda cluster: cluster.writer.thaw(), r"is running, not frozen"),
         (lambda cluster: cluster.promote(cluster.writer), r"is the writer already"),
         (lambda cluster: cluster.writer.delay_replication(1), r"only a reader can lag"),
+        (lambda cluster: cluster.readers[0].delay_replication(-1), r"A delay is 0 seconds or more, not -1"),
+        (lambda cluster: cluster.writer.delay(-0.5), r"A delay is 0 seconds or more, not -0\.5"),
     ],
 )
 def test_what_cannot_be_done_is_said(cluster: LocalCluster, wrong: object, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import functools
 import inspect
 import threading
@@ -16,9 +17,11 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.db import connections, models, transaction
 from django.test import TestCase, override_settings
+from django.utils.safestring import mark_safe
 
 from django_aurora_routing.routing import atomic, current_alias, in_database
 from django_aurora_routing.routing.blocks import in_reader, in_writer, prevent_writes
+from django_aurora_routing.routing.databases import _static
 from django_aurora_routing.routing.errors import DatabaseNotActive, RoutingLocked, WritePrevented
 from django_aurora_routing.routing.models import includes
 
@@ -80,6 +83,63 @@ def test_the_signature_begins_as_in_the_quickstart() -> None:
 
 
 # -- atomic
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("wrte", "write"), ("model", "models")])
+def test_an_argument_that_is_not_there_is_refused_with_the_nearest_name(wrong: str, right: str) -> None:
+    with pytest.raises(TypeError, match=f"no argument '{wrong}'. Did you mean '{right}'"):
+        in_database("external", **{wrong: True})  # type: ignore[arg-type]
+
+
+class Alias(str, enum.Enum):
+    EXTERNAL = "external"
+
+
+@pytest.mark.parametrize("alias", [Alias.EXTERNAL, mark_safe("external")])
+@pytest.mark.parametrize("options", [{}, {"models": [Author]}, {"prevent_writes": True}], ids=str)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_alias_may_be_text_of_another_class(alias: str, options: Any, is_first: bool) -> None:
+    _static.clear()
+    if not is_first:
+        in_database("external")
+    with in_database(alias, write=True, **options) as block:
+        assert names() == ["external"]
+        assert {type(given) for given in (block.database, Author.objects.db, current_alias())} == {str}
+
+
+class tenant(in_database):
+    """As a project might write it, with or without slots."""
+
+    def __init__(self, database: Any, **options: Any) -> None:
+        super().__init__(database, write=True, **options)
+        self.entered = 0
+
+    def __enter__(self) -> tenant:
+        self.entered += 1
+        return super().__enter__()
+
+
+def test_a_subclass_keeps_what_it_adds(make_config: Callable[..., Any]) -> None:
+    config = make_config("tenant")
+    for given, options in (("external", {}), ("external", {"prevent_writes": True}), (config, {}), (config, {})):
+        block = tenant(given, **options)
+        with block as entered:
+            assert entered is block
+            assert type(block).__name__ == "tenant"
+            assert isinstance(block, tenant)
+            assert Author.objects.db == block.database
+            with block:
+                assert block.entered == 2
+            if options:
+                with pytest.raises(WritePrevented):
+                    Author.objects.create(name="new")
+    assert names() == ["default"]
+
+
+@pytest.mark.parametrize("max_lag", ["1", -1, float("nan"), True])
+def test_a_lag_that_is_no_number_of_seconds_is_refused_at_once(max_lag: Any) -> None:
+    with pytest.raises(ValueError, match="max_lag must be a number of seconds, 0 or more, not"):
+        in_reader(max_lag=max_lag)
 
 
 def test_trap_17_the_block_is_a_transaction_on_its_database() -> None:
@@ -371,6 +431,7 @@ def test_a_model_that_was_swapped_is_the_one_in_its_place() -> None:
         ([models.Model], ValueError, "models takes"),
         ([3], ValueError, "models takes"),
         (dict, ValueError, "models takes"),
+        (3, ValueError, "models takes"),
     ],
 )
 def test_models_that_are_not_there_are_refused_at_once(given: Any, error: type[Exception], said: str) -> None:

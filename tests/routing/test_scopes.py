@@ -419,9 +419,10 @@ def test_in_writer_without_clusters_changes_nothing() -> None:
 
 def test_trap_34_sessions_are_read_from_the_writer() -> None:
     assert router.db_for_read(Session) == "default"
-    with with_settings(ALWAYS_WRITER=["routing_tests.Author"]):
-        assert router.db_for_read(Session) in READERS
-        assert reads() == "default"
+    for label in ("routing_tests.Author", "routing_tests.author"):
+        with with_settings(ALWAYS_WRITER=[label]):
+            assert router.db_for_read(Session) in READERS
+            assert reads() == "default"
 
 
 def test_trap_16_a_lazy_queryset_that_a_decorated_function_returns_stays_on_its_database() -> None:
@@ -507,7 +508,10 @@ def test_trap_31_a_requests_own_transaction_does_not_send_its_reads_to_the_write
         ({"PIN_POLICY": "windw"}, "Did you mean 'window'"),
         ({"PIN_SECONDS": "5"}, "a number of seconds"),
         ({"MAX_LAG": -1}, "0 or more"),
+        ({"PIN_SECONDS": float("inf")}, "a number of seconds"),
+        ({"pin_seconds": 5}, "Did you mean 'PIN_SECONDS'"),
         ({"ALWAYS_WRITER": "sessions"}, "must be a list"),
+        ({"ALWAYS_WRITER": None}, "must be a list"),
         ({"PREVENT_WRITES_ON_READERS": "no"}, "True or False"),
         ([], "must be a dict"),
     ],

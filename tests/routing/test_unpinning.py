@@ -48,7 +48,7 @@ def test_what_is_not_certain_does(sql: str) -> None:
 def test_models_and_apps_of_always_writer() -> None:
     insert = 'INSERT INTO "auth_user" ("id") VALUES (1)'
     assert not does_not_pin(insert)
-    for label in ("auth", "auth.User"):
+    for label in ("auth", "auth.User", "auth.user"):
         with override_settings(AURORA_ROUTING={"ALWAYS_WRITER": [label]}):
             assert does_not_pin(insert)
             assert not does_not_pin("DELETE FROM django_session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -35,6 +36,8 @@ class DatabaseWrapper(MySQLWrapperMixin, base.DatabaseWrapper):  # type: ignore[
     driver_option_names = OPTION_NAMES
     driver_misplaced_options = MISPLACED_OPTIONS
     driver_errors = DRIVER_ERRORS
+    # Without asking for a running event loop, as cursor() has done.
+    create_cursor = inspect.unwrap(base.DatabaseWrapper.create_cursor)
 
     def get_connection_params(self) -> dict[str, Any]:
         """Arguments of `MySQLdb.connect()`, but for host and port, which are chosen at each connect."""

@@ -1,0 +1,72 @@
+"""Lets the threads of a process connect: so many at a time, and to an instance that fails them, one now and then."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+from ..core.endpoints import Address
+from ..core.pacing import Backoff
+
+MAX_CONNECTING = 16
+"""How many connects one process has under way to one cluster at a time, so that a failover is no stampede."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+"""Seconds between two connects to an instance to which they fail; up to half of it is taken off by chance."""
+
+
+class Gate:
+    """One a cluster. What succeeds is held up by the number alone.
+
+    After a failure, connects to that instance are `FIRST_PAUSE` apart, then twice that each time, until one succeeds.
+    So a crowd makes at most `MAX_CONNECTING` and 5 connects that fail in its first second, then 2 a second.
+    """
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        self._free = threading.Condition(lock)  # somebody has done with connecting
+        self._due = threading.Condition(lock)  # an instance takes connections again
+        self._connecting = 0
+        self._failing: dict[Address, Backoff] = {}
+        self._rng = random.Random()
+
+    @contextlib.contextmanager
+    def turn(self, address: Address, until: float) -> Iterator[bool]:
+        """For the block, a connect may be made; not if it gives False, because it is past `until` by then."""
+        with self._free:
+            has_turn = self._await_turn(address, until)
+            self._connecting += has_turn
+        try:
+            yield has_turn
+        finally:
+            with self._free:
+                self._connecting -= has_turn
+                self._free.notify()
+
+    def _await_turn(self, address: Address, until: float) -> bool:
+        """Hold the lock."""
+        while (now := time.monotonic()) < until:
+            backoff = self._failing.get(address)
+            if backoff is not None and not backoff.is_due(now):
+                self._free.notify()  # if it was for this one, it is for another one now
+                self._due.wait(min(backoff.due_at, until) - now)
+            elif self._connecting >= MAX_CONNECTING:
+                self._free.wait(until - now)
+            else:
+                if backoff is not None:
+                    self._failing[address] = backoff.failed(now, self._rng.random())  # unless it succeeds
+                return True
+        return False
+
+    def note(self, address: Address, *, has_failed: bool) -> None:
+        """What became of a connect."""
+        with self._free:
+            if has_failed:
+                if address not in self._failing:
+                    backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+                    self._failing[address] = backoff.failed(time.monotonic(), self._rng.random())
+            elif self._failing.pop(address, None) is not None:
+                self._due.notify_all()

@@ -1,0 +1,171 @@
+"""Meets a cluster: asks HOST what it is part of, and the other names of `hosts` while HOST says nothing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..core.endpoints import Address, parse_endpoint
+from ..core.failures import Failure
+from ..core.topology import Observation
+from ..dialects.base import Dialect
+from ..dialects.registry import find_dialect
+from ..drivers.base import Connection
+from .executor import BackgroundThread
+from .link import Links
+
+if TYPE_CHECKING:
+    from .cluster import ClusterSettings
+
+logger = logging.getLogger(__name__)
+
+_HEAD_START = 0.25  # seconds for which a name is waited for before the next one is asked as well
+
+
+class MissingPattern(Exception):
+    """HOST does not tell how the instances of the cluster are named."""
+
+
+class Unmet(OSError):
+    """None of several names led to a server that could be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The first good answer: who gave it, over which connection, and what it says."""
+
+    address: Address
+    connection: Connection = field(repr=False)
+    dialect: Dialect
+    seen: Observation
+    asked_at: float
+
+
+class Meeting:
+    """One attempt to meet a cluster, for everybody who waits for it; within the alias's `connect_limit`.
+
+    HOST may be silent, refuse, or be no name any more. So each further name is asked when those before it have
+    failed, or have said nothing for a quarter of a second; the first answer that shows a cluster is taken.
+    """
+
+    def __init__(self, settings: ClusterSettings, links: Links) -> None:
+        self.settings = settings
+        self.links = links
+        # A little early, so that those who wait for as long hear what came of it.
+        self.deadline = time.monotonic() + 0.95 * links.connect_limit
+        self._changed = threading.Condition()
+        self._failures: dict[Address, Exception] = {}
+        self._met: Met | None = None
+        self._is_over = False
+
+    def hold(self) -> Met | Exception:
+        """Ask; returns what came of it."""
+        names = self.settings.names
+        if len(names) == 1:
+            Inquiry(self, names[0], self.links.connect_limit).make()
+            return self._outcome()
+        inquiries = []
+        for number, address in enumerate(names, start=1):
+            time_left = max(0.1, self.deadline - time.monotonic())
+            inquiry = Inquiry(self, address, time_left)
+            inquiries.append(inquiry)
+            if not inquiry.begin():  # there is no thread to be had
+                inquiry.timeout = time_left / (len(names) + 1 - number)
+                inquiry.make()
+            self._wait(number, min(self.deadline, time.monotonic() + _HEAD_START))
+            if self._is_decided():
+                break
+        self._wait(len(names), self.deadline)
+        return self._outcome()
+
+    def take(self, met: Met) -> bool:
+        """Whether this answer is the first."""
+        with self._changed:
+            if self._is_over or self._met is not None:
+                return False
+            self._met = met
+            self._changed.notify_all()
+            return True
+
+    def fail(self, address: Address, error: Exception) -> None:
+        with self._changed:
+            self._failures[address] = error
+            self._changed.notify_all()
+
+    def _wait(self, asked: int, until: float) -> None:
+        """Return when it is decided, when all of the first names have failed, or at `until`."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_decided() or len(self._failures) >= asked, max(0.0, until - time.monotonic())
+            )
+
+    def _is_decided(self) -> bool:
+        """Whether there is an answer, or an error that would be the same whoever is asked."""
+        return self._met is not None or any(self._is_final(error) for error in self._failures.values())
+
+    def _is_final(self, error: Exception) -> bool:
+        return isinstance(error, MissingPattern) or self.links.topology.failure(error) is None
+
+    def _outcome(self) -> Met | Exception:
+        with self._changed:
+            self._is_over = True
+            met, failures = self._met, dict(self._failures)
+        if met is not None:
+            return met
+        names = self.settings.names
+        errors = [failures[name] for name in names if name in failures]
+        for error in errors:
+            if self._is_final(error) or self.links.topology.failure(error) is Failure.REFUSED or len(names) == 1:
+                return error
+        said = "; ".join(f"{name}: {failures.get(name, 'no answer in time')}" for name in names)
+        return Unmet(f"no host of the cluster could be asked. {said}")
+
+
+class Inquiry:
+    """Asks one name what it is."""
+
+    def __init__(self, meeting: Meeting, address: Address, timeout: float) -> None:
+        self.timeout = timeout
+        self._meeting = meeting
+        self._address = address
+        self._thread = BackgroundThread(f"aurora-meeting {address}", self, Inquiry.make)
+
+    def begin(self) -> bool:
+        """Ask in a thread of its own; False when it cannot be started."""
+        self._thread.wake()
+        return self._thread.is_running
+
+    def make(self) -> None:
+        """Ask, and tell the meeting what came of it."""
+        link = self._meeting.links.topology
+        try:
+            met = self._ask()
+        except Exception as exc:  # noqa: BLE001 - the meeting tells a bug from a failure
+            logger.debug("%s cannot tell what it is: %s", self._address, exc)
+            self._meeting.fail(self._address, exc)
+        else:
+            if not self._meeting.take(met):
+                link.close(met.connection)
+
+    def _ask(self) -> Met:
+        settings, link, address = self._meeting.settings, self._meeting.links.topology, self._address
+        connection = link.open(address, self.timeout)
+        try:
+            asked_at = time.monotonic()
+            dialect = find_dialect(settings.dialect, lambda sql: link.ask(connection, sql))
+            if not dialect.is_cluster and address != settings.seed:
+                raise Unmet(f"{address} is a server of its own, not part of a cluster")
+            if dialect.is_cluster and settings.pattern is None:
+                raise MissingPattern(
+                    f"{address.host} is part of a cluster ({dialect.name}), but its name does not tell how the "
+                    "instances are named. Set OPTIONS['cluster_instance_host_pattern'], for example "
+                    f"'?.{parse_endpoint(address.host).domain or 'abc123.eu-west-1.rds.amazonaws.com'}'."
+                )
+            seen = dialect.observe(lambda sql: link.ask(connection, sql), address, settings.pattern)
+        except BaseException:
+            link.close(connection)
+            raise
+        return Met(address, connection, dialect, seen, asked_at)

@@ -1,0 +1,102 @@
+"""Storms: however many threads wait for a server, the process tries to connect a bounded number of times a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from django.db import OperationalError, connections
+
+from django_aurora_routing.cluster.gate import MAX_CONNECTING
+from django_aurora_routing.cluster.writer_search import CONNECT_PAUSE
+from django_aurora_routing.lab import LocalCluster
+
+from .conftest import Aliases
+from .test_failover import execute, insert, rows
+
+CROWD = 100
+
+
+@contextmanager
+def attempts(alias: str) -> Iterator[list[float]]:
+    """The moments at which this process, monitors included, begins to connect."""
+    driver, times = type(connections[alias].driver), []
+    plain = driver.connect
+
+    def noted(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        times.append(time.monotonic())
+        return plain(self, *args, **kwargs)
+
+    driver.connect = noted
+    try:
+        yield times
+    finally:
+        driver.connect = plain
+
+
+@contextmanager
+def crowd(alias: str) -> Iterator[list[BaseException | None]]:
+    """That many threads insert a row each; what came of it, when the block ends and all have come back."""
+    outcomes: list[BaseException | None] = []
+
+    def work(key: int) -> None:
+        try:
+            insert(alias, key)
+            outcomes.append(None)
+        except OperationalError as exc:
+            outcomes.append(exc)
+        finally:
+            connections[alias].close()
+
+    threads = [threading.Thread(target=work, args=(key,)) for key in range(CROWD)]
+    for thread in threads:
+        thread.start()
+    yield outcomes
+    for thread in threads:
+        thread.join(60)
+
+
+def test_a_crowd_without_a_writer_leaves_the_search_to_a_few(
+    cluster: LocalCluster, aliases: Aliases, table: str
+) -> None:
+    alias = aliases.add("w")
+    execute(alias, "SELECT 1")
+    a_second = (len(cluster.instances) + 1) / (CONNECT_PAUSE / 2)  # a probe for each instance and HOST
+    with attempts(alias) as times:
+        cluster.writer.kill()
+        with crowd(alias) as outcomes:
+            time.sleep(3)
+            searching = len(times)
+            promotion = cluster.promote()
+    assert outcomes == [None] * CROWD
+    assert rows(cluster) == list(range(CROWD))
+    assert 3 < searching < 3 * a_second + MAX_CONNECTING
+    # Who waited has connected once, and nobody twice.
+    assert len([at for at in times if at > promotion.writable]) < CROWD + a_second + MAX_CONNECTING
+
+
+def test_a_server_that_takes_no_more_connections_is_not_stormed(
+    cluster: LocalCluster, aliases: Aliases, table: str
+) -> None:
+    alias = aliases.add("w", connect_timeout=4)
+    execute(alias, "SELECT 1")
+    (before,) = cluster.writer.query("SELECT @@max_connections")[0]
+    others = [aliases.add(f"c{number}", plugins="") for number in range(12)]
+    cluster.writer.query("SET GLOBAL max_connections = 10")
+    try:
+        for other in others:
+            with suppress(OperationalError):  # "Too many connections", for the last of them
+                connections[other].ensure_connection()
+        with attempts(alias) as times, crowd(alias) as outcomes:
+            time.sleep(2)
+            refused = len(times)
+            for other in others:
+                connections[other].close()
+            cluster.writer.query(f"SET GLOBAL max_connections = {before}")
+    finally:
+        cluster.writer.query(f"SET GLOBAL max_connections = {before}")
+    assert 0 < refused <= MAX_CONNECTING + 5 + 2 + 1
+    assert outcomes == [None] * CROWD
+    assert rows(cluster) == list(range(CROWD))

@@ -1,0 +1,91 @@
+"""The gate: connects that succeed are held up by the number alone, those that fail are few, whoever makes them."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from django_aurora_routing.cluster.gate import FIRST_PAUSE, LONGEST_PAUSE, MAX_CONNECTING, Gate
+from django_aurora_routing.core.endpoints import Address
+
+DEAD, ALIVE = Address("dead", 1), Address("alive", 1)
+
+
+def test_a_crowd_that_fails_knocks_now_and_then() -> None:
+    gate, began = Gate(), time.monotonic()
+    knocks: list[float] = []
+
+    def work() -> None:
+        while True:
+            with gate.turn(DEAD, began + 2) as has_turn:
+                if not has_turn:
+                    return
+                knocks.append(time.monotonic() - began)
+                time.sleep(0.002)
+                gate.note(DEAD, has_failed=True)
+
+    threads = [threading.Thread(target=work) for _ in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert 3 <= len(knocks) <= MAX_CONNECTING + 5 + 2
+    assert len([at for at in knocks if at > 1]) <= 3
+
+
+def test_nobody_else_is_held_up_by_that_and_the_first_success_lets_all_go_on() -> None:
+    gate = Gate()
+    for _ in range(6):
+        with gate.turn(DEAD, time.monotonic() + 5):
+            gate.note(DEAD, has_failed=True)
+    began = time.monotonic()
+    with gate.turn(ALIVE, began + 5) as has_turn:
+        gate.note(ALIVE, has_failed=False)
+    assert has_turn
+    assert time.monotonic() - began < FIRST_PAUSE / 2
+    waits: list[float] = []
+
+    def work() -> None:
+        with gate.turn(DEAD, began + 10):
+            gate.note(DEAD, has_failed=False)
+            waits.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=work) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert max(waits) - min(waits) < LONGEST_PAUSE / 2
+
+
+def test_who_gets_no_turn_in_time_is_told_so() -> None:
+    gate = Gate()
+    with gate.turn(DEAD, time.monotonic() + 5):
+        gate.note(DEAD, has_failed=True)
+    with gate.turn(DEAD, time.monotonic() + FIRST_PAUSE / 10) as has_turn:
+        assert not has_turn
+
+
+def test_a_place_that_gets_free_is_for_one_who_can_use_it() -> None:
+    """Those who wait for a failing instance wait at the same gate, and are no use to those who wait for a place."""
+    gate, until = Gate(), time.monotonic() + 8
+    for _ in range(6):
+        with gate.turn(DEAD, until):
+            gate.note(DEAD, has_failed=True)
+    got: list[float] = []
+
+    def work(address: Address, seconds: float) -> None:
+        with gate.turn(address, until) as has_turn:
+            if has_turn and address is ALIVE:
+                got.append(time.monotonic())
+            time.sleep(seconds)
+
+    began = time.monotonic()
+    full = [threading.Thread(target=work, args=(ALIVE, 0.3)) for _ in range(MAX_CONNECTING)]
+    others = [threading.Thread(target=work, args=(address, 0.0)) for address in (DEAD, ALIVE) * 20]
+    for thread in (*full, *others):
+        thread.start()
+    for thread in (*full, *others):
+        thread.join(20)
+    assert len(got) == MAX_CONNECTING + 20
+    assert max(got) - began < 3
