@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from ..drivers.forks import rest_if_carried_along
 
 Owner = TypeVar("Owner")
 
@@ -73,9 +76,11 @@ class BackgroundThread(Generic[Owner]):
             thread.join(max(0.0, timeout))
 
     def _run(self) -> None:
+        process = os.getpid()
         while True:
             self._wakeup.clear()
             pause = None if self._stopping else self._take_turn()
+            rest_if_carried_along(process)
             if pause is None:
                 with self._lock:
                     if self._stopping or not self._wakeup.is_set():
@@ -84,6 +89,7 @@ class BackgroundThread(Generic[Owner]):
                         return
                 continue
             self._wakeup.wait(pause)
+            rest_if_carried_along(process)
 
     def _take_turn(self) -> float | None:
         if (owner := self._owner()) is None:

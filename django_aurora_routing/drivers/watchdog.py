@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from .forks import rest_if_carried_along
+
 _LINGER = 1.0  # seconds without any call before the thread ends
 
 
@@ -49,13 +51,16 @@ class Watchdog:
             entry[0] = None
 
     def _run(self) -> None:
-        condition = self._condition
+        condition, process = self._condition, os.getpid()
         while True:
+            rest_if_carried_along(process)
             with condition:
                 while self._due and self._due[0][2][0] is None:
                     heapq.heappop(self._due)
                 if not self._due:
-                    if not condition.wait(_LINGER) and not self._due:
+                    was_told = condition.wait(_LINGER)
+                    rest_if_carried_along(process)
+                    if not was_told and not self._due:
                         self._thread = None
                         return
                     continue

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
@@ -82,7 +84,14 @@ def aliases(cluster: LocalCluster, django_db_blocker: Any) -> Iterator[Aliases]:
 
 @pytest.fixture
 def table(cluster: LocalCluster) -> str:
-    """An empty table `t`, there on all instances."""
+    """An empty table `t`, there on all instances. What a session of a former test still writes there is ended first."""
+    running = "SELECT id FROM information_schema.processlist WHERE user = %s AND command = 'Query'"
+    deadline = time.monotonic() + 10
+    while (left := cluster.writer.query(running, [cluster.user])) and time.monotonic() < deadline:
+        for (session,) in left:
+            with contextlib.suppress(Exception):  # it has ended meanwhile
+                cluster.writer.query(f"KILL {session}")
+        time.sleep(0.01)
     cluster.writer.query("DROP TABLE IF EXISTS app.t")
     cluster.writer.query("CREATE TABLE app.t (id INT PRIMARY KEY, v VARCHAR(50))")
     return "t"

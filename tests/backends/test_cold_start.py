@@ -12,6 +12,7 @@ import pytest
 from django.db import OperationalError, connections
 
 from django_aurora_routing import FailoverFailedError, release_resources
+from django_aurora_routing.cluster import registry
 from django_aurora_routing.lab import LocalCluster, LocalServer
 from django_aurora_routing.lab.cluster import Instance
 
@@ -189,8 +190,9 @@ def test_a_cluster_that_was_met_is_found_again_without_host(
 
 
 def test_a_cluster_that_was_not_used_for_long_is_found_again_without_host(
-    cluster: LocalCluster, aliases: Aliases, table: str
+    cluster: LocalCluster, aliases: Aliases, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(registry, "_clusters", {})  # those of the other tests are more than are remembered
     alias = aliases.add("w", monitor_disposal_time_ms=1)
     assert within(20, lambda: server_of(alias)) is None  # in a thread, whose end is the end of its connections
     gc.collect()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +94,37 @@ def test_a_crowd_of_greenlets_goes_on_and_others_are_not_held_up(cluster: LocalC
     print(
         f"{fault}: {GREENLETS} greenlets after {seconds:.2f} s; the longest time without a tick was {longest_gap:.3f} s"
     )
+
+
+CARRIED = """
+import os, time
+from django_aurora_routing.cluster.executor import BackgroundThread
+from django_aurora_routing.drivers.watchdog import WATCHDOG
+
+class Owner:
+    def turn(self):
+        turns.append(os.getpid())
+        return 0.05 if len(turns) < 5 else None
+
+turns, owner = [], Owner()
+thread = BackgroundThread("aurora-test", owner, Owner.turn)
+thread.wake()
+with WATCHDOG.after(60, print):
+    pass
+time.sleep(0.02)
+child = os.fork()
+if child == 0:
+    time.sleep(2)  # longer than it takes both to come to their ends
+    os._exit(os.getpid() in turns)
+assert os.waitpid(child, 0)[1] == 0
+print("done", flush=True)
+"""
+
+
+def test_a_fork_carries_no_working_monitor_along() -> None:
+    """A greenlet is there in the child, too; nothing of it is to be seen, not even its end."""
+    root = Path(__file__).resolve().parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PATCHED + CARRIED], cwd=root, capture_output=True, text=True, timeout=60
+    )
+    assert (ran.stdout, ran.stderr) == ("done\n", "")
