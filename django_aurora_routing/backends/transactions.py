@@ -134,7 +134,7 @@ class TransactionsMixin(_Base):
     def _end_without_connection(self, autocommit: bool) -> None:
         """The block has been committed or rolled back; a connection that died after that had nothing left to do."""
         self.connection = None
-        self.autocommit = autocommit
+        self.autocommit, self.is_untouched = autocommit, False
         if autocommit and self.run_commit_hooks_on_set_autocommit_on:
             self.run_and_clear_commit_hooks()
             self.run_commit_hooks_on_set_autocommit_on = False
@@ -149,7 +149,7 @@ class TransactionsMixin(_Base):
 
     def _forget_lost_transaction(self) -> None:
         self.connection = None
-        self.autocommit = True
+        self.autocommit, self.is_untouched = True, False
         self.needs_rollback = False
         self.run_on_commit = []
         self.run_commit_hooks_on_set_autocommit_on = False

@@ -139,12 +139,8 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         """Connect to HOST and nothing else."""
         return log_in(self.driver, seed_of(self.settings_dict), conn_params, timeout)
 
-    def is_hung_up(self) -> bool:
-        """Whether the server has already ended this connection, as far as the client's socket knows."""
-        return bool(self.look(0))
-
     def meet_hang_up(self) -> None:
-        """Raise what `is_hung_up()` has seen, while nothing has been sent: Django's error, or that of a failover."""
+        """Raise what `look()` has seen, while nothing has been sent: Django's error, or that of a failover."""
         with self.wrap_database_errors:
             raise self.driver.never_sent()
 
@@ -187,7 +183,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
 
     def _leave_to_parent(self) -> None:
         """The connection was made before a fork and belongs to the parent: let go of it without closing it."""
-        self._activity.inherited = False
+        self._activity.inherited, self.look = False, nothing_seen
         self._activity.connection = None
         if self.in_atomic_block or not self.autocommit:
             self.connection = LostConnection(FailoverError("The process was forked inside a transaction."))
@@ -197,7 +193,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
     def _drop(self, stand_in: LostConnection | None = None) -> None:
         """Get rid of a connection that is of no more use, without a word to Django's state."""
         connection, self.connection = self.connection, stand_in
-        self._activity.connection = None
+        self._activity.connection, self.look = None, nothing_seen
         if connection is not None and not isinstance(connection, LostConnection):
             self.driver.close(connection)
 
@@ -205,7 +201,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         if self._activity.inherited:
             self._leave_to_parent()
         elif self.connection is not None and not isinstance(self.connection, LostConnection):
-            self._activity.connection = None
+            self._activity.connection, self.look = None, nothing_seen
             self.driver.close(self.connection)
 
     def close(self) -> None:
@@ -238,7 +234,6 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
             return
         failure = classify_mysql(facts)
         if failure not in (Failure.LOST, Failure.NEVER_SENT, Failure.READ_ONLY):
-            self.is_untouched = False
             return
         if isinstance(self.connection, LostConnection):
             self.connection.raise_again()
@@ -249,7 +244,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         self._meet_loss(search, failure, error, self._has_run_out_of_time(facts, failure))
 
     def is_to_go_on(self) -> bool:
-        """Whether there is a connection, or there was one and it was lost; False once the application has closed it."""
+        """Whether there is a connection, or the last one was lost; not where the application has closed one in use."""
         return self.connection is not None or self._after_failure
 
     def _is_on_a_demoted_writer(self, search: Search, facts: ErrorFacts) -> bool:
@@ -304,7 +299,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
             search.cluster.suspect(address, str(cause))
             error = self._loss_error(address, None, certain or phase in (Phase.BEGIN, Phase.ROLLBACK), False)
         else:
-            certain = certain or phase is not Phase.COMMIT
+            certain = certain or phase is not Phase.COMMIT or self.is_untouched
             hooks, self.run_on_commit = self.run_on_commit, []  # of no more use, should somebody (TestCase) run them
             # Before the search, which a signal handler may interrupt: the block is lost whatever comes of it.
             self._drop(LostConnection(self._loss_error(address, None, certain, True)))

@@ -16,7 +16,7 @@ from MySQLdb.constants import CLIENT
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
 from .base import Look
-from .sockets import end_seen, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
+from .sockets import look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
 DRIVER_ERRORS: tuple[type[BaseException], ...] = (MySQLdb.Error,)
@@ -155,7 +155,7 @@ class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
     def let_go(self) -> None:
         """Close the duplicate."""
         kept, self.spare = self.spare, None
-        self.look = end_seen
+        self.look = nothing_seen
         if kept is not None:
             kept.close()
 

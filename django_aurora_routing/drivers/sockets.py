@@ -48,11 +48,6 @@ def nothing_seen(timeout: int) -> Sequence[object]:
     return ()
 
 
-def end_seen(timeout: int) -> Sequence[object]:
-    """The look where there is none any more."""
-    return (None,)
-
-
 def descriptor_in(session: object) -> int | None:
     """The number in the object, if it is that of an open socket. Where the library has closed its own, of another."""
     fd = ctypes.c_int.from_address(id(session) + _FD_OFFSET).value

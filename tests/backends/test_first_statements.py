@@ -169,3 +169,77 @@ def test_an_interruption_on_the_way_leaves_the_block_lost(cluster: LocalCluster,
     assert is_clean(alias)
     insert(alias, 3)
     assert rows(cluster) == [3]
+
+
+def executemany(alias: str) -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.executemany("INSERT INTO t VALUES (%s, 'a')", [[1], [2]])
+
+
+def test_several_statements_at_once_begin_it_again_too(cluster: LocalCluster, writer: str) -> None:  # noqa: F811
+    with transaction.atomic(using=writer):
+        kill_and_promote(cluster)
+        executemany(writer)
+    assert rows(cluster) == [1, 2]
+
+
+@pytest.mark.parametrize("call", [lambda alias: insert(alias, 1), executemany], ids=["execute", "executemany"])
+def test_a_block_that_is_to_be_rolled_back_is_not_begun_again(
+    cluster: LocalCluster,
+    writer: str,  # noqa: F811
+    call: Callable[[str], None],
+) -> None:
+    with transaction.atomic(using=writer):
+        transaction.set_rollback(True, using=writer)
+        kill_and_promote(cluster)
+        with pytest.raises(transaction.TransactionManagementError):
+            call(writer)
+    assert is_clean(writer)
+    assert rows(cluster) == []
+
+
+def test_a_connection_that_the_block_has_closed_is_no_loss(cluster: LocalCluster, writer: str) -> None:  # noqa: F811
+    known = connections[writer].known_cluster()
+    with transaction.atomic(using=writer):
+        connections[writer].close()
+        with pytest.raises(transaction.TransactionManagementError):
+            insert(writer, 1)
+    assert known.view.trusted_writer is not None
+    insert(writer, 2)
+    assert rows(cluster) == [2]
+
+
+class CutOff:
+    """A cursor whose statement is carried out, and left by an exception that is not the driver's before it returns."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def execute(self, *args: Any) -> None:
+        self._cursor.execute(*args)
+        raise TimeLimit
+
+
+def test_a_statement_that_was_interrupted_may_have_been_carried_out(
+    cluster: LocalCluster,
+    writer: str,  # noqa: F811
+) -> None:
+    with pytest.raises(FailoverSuccessError), transaction.atomic(using=writer):
+        with connections[writer].cursor() as cursor:
+            cursor.cursor = CutOff(cursor.cursor)
+            with pytest.raises(TimeLimit):
+                cursor.execute("INSERT INTO t VALUES (1, 'a')")
+        kill_and_promote(cluster)
+        insert(writer, 2)
+    assert rows(cluster) == []
+
+
+def test_a_commit_of_nothing_is_not_unknown(cluster: LocalCluster, writer: str) -> None:  # noqa: F811
+    old = cluster.writer
+    with pytest.raises(FailoverSuccessError), transaction.atomic(using=writer):
+        old.black_hole()
+        threading.Timer(0.5, lambda: kill_and_promote(cluster)).start()
+    assert is_clean(writer)

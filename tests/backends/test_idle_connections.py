@@ -31,7 +31,7 @@ def writer(aliases: Aliases, table: str) -> str:
 
 def wait_until_hung_up(alias: str) -> None:
     deadline = time.monotonic() + 10
-    while not connections[alias].is_hung_up() and time.monotonic() < deadline:
+    while not connections[alias].look(0) and time.monotonic() < deadline:
         time.sleep(0.005)
 
 

@@ -48,9 +48,9 @@ def end_at_rest(cluster: LocalCluster, alias: str, way: str) -> None:
     else:
         kill_and_promote(cluster)
     deadline = time.monotonic() + 10
-    while not connections[alias].is_hung_up() and time.monotonic() < deadline:
+    while not connections[alias].look(0) and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert connections[alias].is_hung_up()
+    assert connections[alias].look(0)
 
 
 WAYS = pytest.mark.parametrize("way", ["reset", "KILL", "kill -9"])

@@ -85,6 +85,19 @@ def test_the_role_is_asked_of_the_server_not_of_an_old_topology(cluster: LocalCl
     assert server_of(writer) == cluster.writer.id
 
 
+def test_a_cursor_that_is_kept_follows_the_writer(cluster: LocalCluster, aliases: Aliases) -> None:
+    writer = aliases.add("w", topology_refresh_ms=200)
+    with connections[writer].cursor() as cursor:
+        cursor.execute("SELECT @@aurora_server_id")
+        cluster.promote()
+        deadline = time.monotonic() + 15
+        while cursor.fetchone()[0] != cluster.writer.id and time.monotonic() < deadline:
+            time.sleep(0.02)
+            cursor.execute("SELECT @@aurora_server_id")
+    assert server_of(writer) == cluster.writer.id
+    assert time.monotonic() < deadline
+
+
 def test_without_plugins_host_is_all_there_is(cluster: LocalCluster, aliases: Aliases) -> None:
     reader = cluster.readers[0]
     plain = aliases.add("p", host=reader.host, plugins="")

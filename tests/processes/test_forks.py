@@ -7,7 +7,7 @@ import json
 import pytest
 
 from django_aurora_routing.lab import LocalCluster
-from tests.backends.test_failover import kill_and_promote
+from tests.backends.test_failover import kill_and_promote, rows
 
 from .conftest import program, running, said, tell
 
@@ -130,3 +130,24 @@ def test_a_child_of_a_process_that_has_met_the_cluster_needs_host_no_more(cluste
         tell(process)
         assert said(process) == "0"
     assert cluster.writer.query("SELECT id FROM app.t") == [(1,)]
+
+
+KEPT_CURSOR = """
+import os
+
+cursor = connection.cursor()
+cursor.execute("SELECT 1")
+child = os.fork()
+if child == 0:
+    cursor.execute("INSERT INTO t VALUES (1, 'a')")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+cursor.execute("INSERT INTO t VALUES (2, 'a')")
+print("done", flush=True)
+"""
+
+
+def test_a_cursor_that_was_made_before_a_fork_leads_its_child_to_a_connection_of_its_own(cluster: LocalCluster) -> None:
+    with running("-c", program(cluster, KEPT_CURSOR)) as process:
+        assert said(process) == "done"
+    assert rows(cluster) == [1, 2]
