@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 
 from ..core.detection import Detection
@@ -98,7 +100,7 @@ class Cluster:
 
     def refuse_links(self, links: Links) -> None:
         """The monitors' credentials were refused; who waits for them may offer his own."""
-        with self._changed:
+        with self._changing():
             self._refused = links
             self._replace(self.view, False)
 
@@ -119,7 +121,7 @@ class Cluster:
 
     def publish(self, seen: Observation, asked_at: float) -> None:
         """Take in what a server said at `asked_at`."""
-        with self._changed:
+        with self._changing():
             old = self.view
             topology = updated_topology(old.topology, seen, asked_at)
             confirmed_at = old.confirmed_at
@@ -156,14 +158,14 @@ class Cluster:
 
     def fail_to_start(self, links: Links, failure: BaseException) -> None:
         """Nobody could be asked what the cluster is; those who wait, with the same credentials, get this error."""
-        with self._changed:
+        with self._changing():
             self._failure = (links, failure)
             self._replace(self.view, False)
 
     def suspect(self, address: Address, reason: str) -> None:
         """An instance failed somebody: a writer has to confirm itself, a reader is set aside until reached again."""
         now = time.monotonic()
-        with self._changed:
+        with self._changing():
             old = self.view
             writer = old.topology.writer
             is_writer = writer is not None and writer.address == address
@@ -181,25 +183,39 @@ class Cluster:
 
     def restore(self, address: Address) -> None:
         """A reader that was set aside has been reached again."""
-        with self._changed:
+        with self._changing():
             old = self.view
             if address not in old.set_aside:
                 return
             self._replace(replace(old, set_aside=old.set_aside - {address}), True)
         logger.info("%s: %s answers again", self.key, address)
 
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock for the block. Who waits at the gate hears of a new view afterwards, when it is let go."""
+        with self._changed:
+            before = self.view.version
+            yield
+            is_new = self.view.version != before
+        if is_new:
+            self.gate.look_again()
+
     def _replace(self, view: View, moved: bool) -> None:
-        """Hold the lock. Publish a new view and tell those who wait."""
+        """In `_changing()`. Publish a new view and tell those who wait."""
         self.generation += moved
         self.view = replace(view, version=view.version + 1, generation=self.generation)
         self._changed.notify_all()
 
     # -- waiting
 
+    def is_at(self, version: int) -> bool:
+        """Whether the view is still that one."""
+        return self.view.version == version
+
     def wait_for_news(self, version: int, until: float) -> None:
         """Return when the view is newer than `version`, at the latest at `until` (`time.monotonic()`)."""
         with self._changed:
-            self._changed.wait_for(lambda: self.view.version != version, max(0.0, until - time.monotonic()))
+            self._changed.wait_for(lambda: not self.is_at(version), max(0.0, until - time.monotonic()))
 
     def ensure_known(self, links: Links, until: float) -> BaseException | None:
         """Wait until the cluster has been met. Returns what prevented it, or None.

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..core.endpoints import Address
@@ -89,8 +90,9 @@ class Search:
             if isinstance(step, AwaitTopology):
                 self._await(step)
                 continue
-            with cluster.gate.turn(step.instance.address, plan.deadline) as has_turn:
-                if not has_turn or cluster.view.version != view.version:
+            is_current = partial(cluster.is_at, view.version)
+            with cluster.gate.turn(step.instance.address, plan.deadline, is_current) as has_turn:
+                if not has_turn:
                     continue  # things have changed while others connected
                 outcome = self._try(step, params, plan.deadline, cluster.view.confirmed_at > began)
                 cluster.gate.note(step.instance.address, has_failed=not isinstance(outcome, Opened))

@@ -6,7 +6,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..core.endpoints import Address
 from ..core.pacing import Backoff
@@ -34,10 +34,14 @@ class Gate:
         self._rng = random.Random()
 
     @contextlib.contextmanager
-    def turn(self, address: Address, until: float) -> Iterator[bool]:
-        """For the block, a connect may be made; not if it gives False, because it is past `until` by then."""
+    def turn(self, address: Address, until: float, is_current: Callable[[], bool] = lambda: True) -> Iterator[bool]:
+        """For the block, a connect may be made; not if it gives False.
+
+        Because it is past `until` by then, or because the choice of this instance `is_current` no more: that is asked
+        under the lock, again after each `look_again()`.
+        """
         with self._free:
-            has_turn = self._await_turn(address, until)
+            has_turn = self._await_turn(address, until, is_current)
             self._connecting += has_turn
         try:
             yield has_turn
@@ -46,9 +50,9 @@ class Gate:
                 self._connecting -= has_turn
                 self._free.notify()
 
-    def _await_turn(self, address: Address, until: float) -> bool:
-        """Hold the lock."""
-        while (now := time.monotonic()) < until:
+    def _await_turn(self, address: Address, until: float, is_current: Callable[[], bool]) -> bool:
+        """Hold the lock. Who does not connect in the end leaves an instance's pauses as they are."""
+        while (now := time.monotonic()) < until and is_current():
             backoff = self._failing.get(address)
             if backoff is not None and not backoff.is_due(now):
                 self._free.notify()  # if it was for this one, it is for another one now
@@ -60,6 +64,12 @@ class Gate:
                     self._failing[address] = backoff.failed(now, self._rng.random())  # unless it succeeds
                 return True
         return False
+
+    def look_again(self) -> None:
+        """Something has changed: whoever waits asks once more whether he wants to connect there."""
+        with self._free:
+            self._free.notify_all()
+            self._due.notify_all()
 
     def note(self, address: Address, *, has_failed: bool) -> None:
         """What became of a connect."""

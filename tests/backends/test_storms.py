@@ -15,6 +15,7 @@ from django_aurora_routing.lab import LocalCluster
 
 from .conftest import Aliases
 from .test_failover import execute, insert, rows
+from .test_placement import server_of
 
 CROWD = 100
 
@@ -100,3 +101,37 @@ def test_a_server_that_takes_no_more_connections_is_not_stormed(
     assert 0 < refused <= MAX_CONNECTING + 5 + 2 + 1
     assert outcomes == [None] * CROWD
     assert rows(cluster) == list(range(CROWD))
+
+
+def test_a_crowd_that_was_connecting_to_the_writer_when_it_died_follows_to_the_new_one(
+    cluster: LocalCluster, aliases: Aliases, table: str
+) -> None:
+    """All but a few wait for their turn at the dead one by then: none of them may stay there."""
+    alias = aliases.add("w", failover_timeout_sec=30)
+    execute(alias, "SELECT 1")
+    others = [aliases.add(f"w{number}", failover_timeout_sec=30) for number in range(2)]  # of the same cluster
+    outcomes: list[tuple[float, str]] = []
+    cluster.writer.delay(0.3)  # so that most of them are still waiting to connect when it dies
+
+    def work(name: str) -> None:
+        try:
+            outcome = server_of(name)
+        except OperationalError as exc:
+            outcome = f"{type(exc).__name__}: {exc}"
+        outcomes.append((time.monotonic(), outcome))
+        connections[name].close()
+
+    threads = [threading.Thread(target=work, args=((alias, *others)[number % 3],)) for number in range(200)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    early = len(outcomes)
+    cluster.writer.kill()
+    time.sleep(2)
+    promotion = cluster.promote()
+    for thread in threads:
+        thread.join(60)
+    late = outcomes[early:]
+    assert len(late) > 100
+    assert {outcome for _, outcome in late} == {cluster.writer.id}
+    assert max(at for at, _ in late) - promotion.writable < 10

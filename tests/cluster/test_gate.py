@@ -89,3 +89,63 @@ def test_a_place_that_gets_free_is_for_one_who_can_use_it() -> None:
         thread.join(20)
     assert len(got) == MAX_CONNECTING + 20
     assert max(got) - began < 3
+
+
+def test_who_wants_to_go_elsewhere_leaves_at_once_and_takes_no_turn_with_him() -> None:
+    """The writer dies under a crowd that is connecting to it; whoever waits for it then has to hear of the next one."""
+    gate, until = Gate(), time.monotonic() + 30
+    view, left = [1], []
+    lock = threading.Lock()
+
+    def work() -> None:
+        with gate.turn(DEAD, until, lambda: view[0] == 1) as has_turn:
+            if has_turn:
+                time.sleep(0.2)
+                gate.note(DEAD, has_failed=True)
+        if not has_turn:
+            with lock:
+                left.append(time.monotonic())
+
+    threads = [threading.Thread(target=work) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)  # the first have failed, and the others wait until one more may try
+    view[0] = 2
+    gate.look_again()
+    began = time.monotonic()
+    for thread in threads:
+        thread.join(20)
+    assert len(left) > 200 - MAX_CONNECTING - 5
+    assert max(left) - began < 2
+    with gate.turn(DEAD, time.monotonic() + LONGEST_PAUSE) as has_turn:  # the pause is no longer for those who left
+        assert has_turn
+
+
+def test_who_waits_for_a_place_leaves_as_well() -> None:
+    gate, is_current = Gate(), True
+    over = threading.Event()
+    threads = []
+
+    def work() -> None:
+        with gate.turn(ALIVE, time.monotonic() + 30):
+            over.wait(30)
+
+    threads = [threading.Thread(target=work) for _ in range(MAX_CONNECTING)]
+    gave: list[bool] = []
+
+    def wait() -> None:
+        with gate.turn(ALIVE, time.monotonic() + 30, lambda: is_current) as has_turn:
+            gave.append(has_turn)
+
+    threads += [threading.Thread(target=wait)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    assert gave == []
+    is_current = False
+    gate.look_again()
+    threads[-1].join(5)
+    over.set()
+    for thread in threads:
+        thread.join(5)
+    assert gave == [False]
