@@ -19,6 +19,7 @@ from ..core.topology import Role
 from ..drivers.base import Connection, Driver
 from .cluster import Cluster
 from .credentials import log_in
+from .gate import Failed
 from .link import Links
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Search:
         cluster, options = self.cluster, self.options
         rng = random.Random()
         error: BaseException | None = None
+        busy_until = began + options.connect_timeout
         while True:
             view = cluster.view
             step = next_step(plan, view, time.monotonic(), rng)
@@ -90,29 +92,33 @@ class Search:
             if isinstance(step, AwaitTopology):
                 self._await(step)
                 continue
-            is_current = partial(cluster.is_at, view.version)
-            with cluster.gate.turn(step.instance.address, plan.deadline, is_current) as has_turn:
-                if not has_turn:
-                    continue  # things have changed while others connected
-                outcome = self._try(step, params, plan.deadline, cluster.view.confirmed_at > began)
-                cluster.gate.note(step.instance.address, has_failed=not isinstance(outcome, Opened))
+            address, is_current = step.instance.address, partial(cluster.is_at, view.version)
+            with cluster.gate.turn(address, plan.deadline, until_if_busy=busy_until, is_current=is_current) as has_turn:
+                outcome: Opened | Failed | None
+                if has_turn:
+                    outcome = self._try(step, params, plan.deadline, cluster.view.confirmed_at > began)
+                    cluster.gate.note(address, outcome if isinstance(outcome, Failed) else None)
+                else:
+                    outcome = cluster.gate.last_failure(address)  # of others
             if isinstance(outcome, Opened):
                 cluster.offer(self.links, known_to_work=True)
                 logger.debug("%s: connected to %s (%s)", cluster.key, step.instance.id, step.instance.role.value)
                 return outcome
-            failure, error, reason = outcome
-            plan = plan.failed(step.instance.address, reason)
-            if failure is Failure.BUSY:
-                if time.monotonic() - began > options.connect_timeout:
+            if outcome is None:
+                continue
+            error, reason = outcome.error, outcome.reason
+            plan = plan.failed(address, reason)
+            if not has_turn and (outcome.failure is not Failure.BUSY or not is_current()):
+                continue  # things have changed while others connected, or the time is over
+            if outcome.failure is Failure.BUSY:
+                if time.monotonic() >= busy_until:
                     return Refused(reason, error)
                 continue
-            cluster.suspect(step.instance.address, reason)
+            cluster.suspect(address, reason)
             if error is not None and not options.uses_failover and plan.mode is FailoverMode.STRICT_WRITER:
                 return Refused(reason, error)
 
-    def _try(
-        self, step: Connect, params: Mapping[str, Any], deadline: float, is_confirmed: bool
-    ) -> Opened | tuple[Failure, BaseException | None, str]:
+    def _try(self, step: Connect, params: Mapping[str, Any], deadline: float, is_confirmed: bool) -> Opened | Failed:
         """Connect to one instance. Returns why not when another try, here or elsewhere, may help; raises otherwise."""
         address = step.instance.address
         until = min(deadline, time.monotonic() + self.options.connect_limit)
@@ -130,10 +136,10 @@ class Search:
             failure = classify_mysql(facts, connecting=connection is None)
             if failure not in _MAY_PASS:
                 raise
-            return failure, exc, str(exc)
+            return Failed(failure, exc, str(exc))
         if reason is not None:
             self.driver.close(connection)
-            return Failure.READ_ONLY, None, reason
+            return Failed(Failure.READ_ONLY, None, reason)
         return Opened(connection, address, generation)
 
     def _wrong_role(self, connection: Connection, step: Connect, is_confirmed: bool, timeout: float) -> str | None:

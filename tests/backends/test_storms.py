@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import pytest
 from django.db import OperationalError, connections
 
 from django_aurora_routing.cluster.gate import MAX_CONNECTING
@@ -78,29 +79,58 @@ def test_a_crowd_without_a_writer_leaves_the_search_to_a_few(
     assert len([at for at in times if at > promotion.writable]) < CROWD + a_second + MAX_CONNECTING
 
 
-def test_a_server_that_takes_no_more_connections_is_not_stormed(
-    cluster: LocalCluster, aliases: Aliases, table: str
-) -> None:
-    alias = aliases.add("w", connect_timeout=4)
-    execute(alias, "SELECT 1")
+@contextmanager
+def full(cluster: LocalCluster, aliases: Aliases) -> Iterator[Callable[[], None]]:
+    """The writer takes no more connections, until what this gives is called or the block ends."""
     (before,) = cluster.writer.query("SELECT @@max_connections")[0]
     others = [aliases.add(f"c{number}", plugins="") for number in range(12)]
+
+    def make_room() -> None:
+        for other in others:
+            connections[other].close()
+        cluster.writer.query(f"SET GLOBAL max_connections = {before}")
+
     cluster.writer.query("SET GLOBAL max_connections = 10")
     try:
         for other in others:
             with suppress(OperationalError):  # "Too many connections", for the last of them
                 connections[other].ensure_connection()
-        with attempts(alias) as times, crowd(alias) as outcomes:
-            time.sleep(2)
-            refused = len(times)
-            for other in others:
-                connections[other].close()
-            cluster.writer.query(f"SET GLOBAL max_connections = {before}")
+        yield make_room
     finally:
-        cluster.writer.query(f"SET GLOBAL max_connections = {before}")
+        make_room()
+
+
+def test_a_server_that_takes_no_more_connections_is_not_stormed(
+    cluster: LocalCluster, aliases: Aliases, table: str
+) -> None:
+    alias = aliases.add("w", connect_timeout=10)
+    execute(alias, "SELECT 1")
+    with full(cluster, aliases) as make_room, attempts(alias) as times, crowd(alias) as outcomes:
+        time.sleep(2)
+        refused = len(times)
+        make_room()
     assert 0 < refused <= MAX_CONNECTING + 5 + 2 + 1
     assert outcomes == [None] * CROWD
     assert rows(cluster) == list(range(CROWD))
+
+
+@pytest.mark.parametrize("plugins", ["failover_v2", "host_monitoring_v2"])
+def test_who_never_had_a_turn_is_told_what_the_others_met(
+    cluster: LocalCluster, aliases: Aliases, table: str, plugins: str
+) -> None:
+    """Of a crowd at a full server some two a second have a turn. The others wait no longer, and for the same error."""
+    alias = aliases.add("w", connect_timeout=3, plugins=plugins)
+    execute(alias, "SELECT 1")
+    with full(cluster, aliases):
+        began = time.monotonic()
+        with crowd(alias) as outcomes:
+            pass
+        seconds = time.monotonic() - began
+    assert len(outcomes) == CROWD
+    assert {type(outcome) for outcome in outcomes} == {OperationalError}
+    assert all("Too many connections" in str(outcome) for outcome in outcomes)
+    assert all(outcome.args[0] == 1040 for outcome in outcomes if outcome is not None)
+    assert 2 < seconds < 15
 
 
 def test_a_crowd_that_was_connecting_to_the_writer_when_it_died_follows_to_the_new_one(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
-from django_aurora_routing.cluster.gate import FIRST_PAUSE, LONGEST_PAUSE, MAX_CONNECTING, Gate
+from django_aurora_routing.cluster.gate import FIRST_PAUSE, LONGEST_PAUSE, MAX_CONNECTING, Failed, Gate
 from django_aurora_routing.core.endpoints import Address
+from django_aurora_routing.core.failures import Failure
 
 DEAD, ALIVE = Address("dead", 1), Address("alive", 1)
+UNREACHABLE, BUSY = (Failed(failure, OSError(failure.value), "why") for failure in (Failure.UNREACHABLE, Failure.BUSY))
 
 
 def test_a_crowd_that_fails_knocks_now_and_then() -> None:
@@ -22,7 +24,7 @@ def test_a_crowd_that_fails_knocks_now_and_then() -> None:
                     return
                 knocks.append(time.monotonic() - began)
                 time.sleep(0.002)
-                gate.note(DEAD, has_failed=True)
+                gate.note(DEAD, UNREACHABLE)
 
     threads = [threading.Thread(target=work) for _ in range(60)]
     for thread in threads:
@@ -37,17 +39,17 @@ def test_nobody_else_is_held_up_by_that_and_the_first_success_lets_all_go_on() -
     gate = Gate()
     for _ in range(6):
         with gate.turn(DEAD, time.monotonic() + 5):
-            gate.note(DEAD, has_failed=True)
+            gate.note(DEAD, UNREACHABLE)
     began = time.monotonic()
     with gate.turn(ALIVE, began + 5) as has_turn:
-        gate.note(ALIVE, has_failed=False)
+        gate.note(ALIVE)
     assert has_turn
     assert time.monotonic() - began < FIRST_PAUSE / 2
     waits: list[float] = []
 
     def work() -> None:
         with gate.turn(DEAD, began + 10):
-            gate.note(DEAD, has_failed=False)
+            gate.note(DEAD)
             waits.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=work) for _ in range(10)]
@@ -61,7 +63,7 @@ def test_nobody_else_is_held_up_by_that_and_the_first_success_lets_all_go_on() -
 def test_who_gets_no_turn_in_time_is_told_so() -> None:
     gate = Gate()
     with gate.turn(DEAD, time.monotonic() + 5):
-        gate.note(DEAD, has_failed=True)
+        gate.note(DEAD, UNREACHABLE)
     with gate.turn(DEAD, time.monotonic() + FIRST_PAUSE / 10) as has_turn:
         assert not has_turn
 
@@ -71,7 +73,7 @@ def test_a_place_that_gets_free_is_for_one_who_can_use_it() -> None:
     gate, until = Gate(), time.monotonic() + 8
     for _ in range(6):
         with gate.turn(DEAD, until):
-            gate.note(DEAD, has_failed=True)
+            gate.note(DEAD, UNREACHABLE)
     got: list[float] = []
 
     def work(address: Address, seconds: float) -> None:
@@ -98,10 +100,10 @@ def test_who_wants_to_go_elsewhere_leaves_at_once_and_takes_no_turn_with_him() -
     lock = threading.Lock()
 
     def work() -> None:
-        with gate.turn(DEAD, until, lambda: view[0] == 1) as has_turn:
+        with gate.turn(DEAD, until, is_current=lambda: view[0] == 1) as has_turn:
             if has_turn:
                 time.sleep(0.2)
-                gate.note(DEAD, has_failed=True)
+                gate.note(DEAD, UNREACHABLE)
         if not has_turn:
             with lock:
                 left.append(time.monotonic())
@@ -134,7 +136,7 @@ def test_who_waits_for_a_place_leaves_as_well() -> None:
     gave: list[bool] = []
 
     def wait() -> None:
-        with gate.turn(ALIVE, time.monotonic() + 30, lambda: is_current) as has_turn:
+        with gate.turn(ALIVE, time.monotonic() + 30, is_current=lambda: is_current) as has_turn:
             gave.append(has_turn)
 
     threads += [threading.Thread(target=wait)]
@@ -149,3 +151,30 @@ def test_who_waits_for_a_place_leaves_as_well() -> None:
     for thread in threads:
         thread.join(5)
     assert gave == [False]
+
+
+def test_who_waits_at_a_busy_server_waits_no_longer_than_for_that_and_can_tell_why() -> None:
+    gate, now = Gate(), time.monotonic()
+    for _ in range(6):
+        with gate.turn(DEAD, now + 30):
+            gate.note(DEAD, BUSY)
+    began = time.monotonic()
+    with gate.turn(DEAD, began + 30, until_if_busy=began + 0.05) as has_turn:
+        assert not has_turn
+    assert time.monotonic() - began < LONGEST_PAUSE / 2
+    first, second = gate.last_failure(DEAD), gate.last_failure(DEAD)
+    assert first is not None
+    assert second is not None
+    assert (first.failure, first.reason, str(first.error)) == (Failure.BUSY, "why", Failure.BUSY.value)
+    assert first.error is not second.error  # each may be raised, and gathers a traceback
+    gate.note(DEAD)
+    assert gate.last_failure(DEAD) is None
+
+
+def test_a_time_that_is_over_for_busy_servers_still_leaves_one_connect_where_nobody_has_just_failed() -> None:
+    gate, now = Gate(), time.monotonic()
+    with gate.turn(DEAD, now + 30):
+        gate.note(DEAD, BUSY)
+    time.sleep(FIRST_PAUSE)
+    with gate.turn(DEAD, now + 30, until_if_busy=now) as has_turn:
+        assert has_turn
