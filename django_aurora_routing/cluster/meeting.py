@@ -57,6 +57,7 @@ class Meeting:
         # A little early, so that those who wait for as long hear what came of it.
         self.deadline = time.monotonic() + 0.95 * links.connect_limit
         self._changed = threading.Condition()
+        self._heard: set[Address] = set()
         self._failures: dict[Address, Exception] = {}
         self._met: Met | None = None
         self._is_over = False
@@ -72,7 +73,7 @@ class Meeting:
             time_left = max(0.1, self.deadline - time.monotonic())
             inquiry = Inquiry(self, address, time_left)
             inquiries.append(inquiry)
-            if not inquiry.begin():  # there is no thread to be had
+            if not (inquiry.begin() or self._has_heard_from(address)):  # there is no thread to be had
                 inquiry.timeout = time_left / (len(names) + 1 - number)
                 inquiry.make()
             self._wait(number, min(self.deadline, time.monotonic() + _HEAD_START))
@@ -84,6 +85,7 @@ class Meeting:
     def take(self, met: Met) -> bool:
         """Whether this answer is the first."""
         with self._changed:
+            self._heard.add(met.address)
             if self._is_over or self._met is not None:
                 return False
             self._met = met
@@ -92,8 +94,13 @@ class Meeting:
 
     def fail(self, address: Address, error: Exception) -> None:
         with self._changed:
+            self._heard.add(address)
             self._failures[address] = error
             self._changed.notify_all()
+
+    def _has_heard_from(self, address: Address) -> bool:
+        with self._changed:
+            return address in self._heard
 
     def _wait(self, asked: int, until: float) -> None:
         """Return when it is decided, when all of the first names have failed, or at `until`."""
@@ -134,7 +141,7 @@ class Inquiry:
         self._thread = BackgroundThread(f"aurora-meeting {address}", self, Inquiry.make)
 
     def begin(self) -> bool:
-        """Ask in a thread of its own; False when it cannot be started."""
+        """Ask in a thread of its own; False when it cannot be started, or has told the meeting already."""
         self._thread.wake()
         return self._thread.is_running
 

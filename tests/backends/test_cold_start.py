@@ -13,6 +13,7 @@ from django.db import OperationalError, connections
 
 from django_aurora_routing import FailoverFailedError, release_resources
 from django_aurora_routing.cluster import registry
+from django_aurora_routing.cluster.meeting import Inquiry, Met
 from django_aurora_routing.lab import LocalCluster, LocalServer
 from django_aurora_routing.lab.cluster import Instance
 
@@ -78,6 +79,32 @@ def test_who_was_asked_and_not_needed_is_let_go(cluster: LocalCluster, aliases: 
         time.sleep(0.05)
     assert meeting() == []
     assert held(cluster) <= 2  # the alias's own and the monitor's
+
+
+def test_who_answers_before_his_thread_is_looked_at_is_asked_once(
+    cluster: LocalCluster, aliases: Aliases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that has done its work is no thread that could not be started."""
+    asked: list[str] = []
+    begin, ask = Inquiry.begin, Inquiry._ask
+
+    def slowly(self: Inquiry) -> bool:
+        begin(self)
+        while self._thread.is_running:
+            time.sleep(0.001)
+        return self._thread.is_running
+
+    def noted(self: Inquiry) -> Met:
+        asked.append(self._address.host)
+        return ask(self)
+
+    monkeypatch.setattr(Inquiry, "begin", slowly)
+    monkeypatch.setattr(Inquiry, "_ask", noted)
+    out, reader = cluster.readers
+    out.kill()
+    alias = aliases.add("w", host=out.host, hosts=[reader.host, cluster.writer.host])
+    assert server_of(alias) == cluster.writer.id
+    assert asked == [out.host, reader.host]
 
 
 def test_nobody_is_there(cluster: LocalCluster, aliases: Aliases) -> None:
