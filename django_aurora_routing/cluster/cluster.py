@@ -63,7 +63,7 @@ class Cluster:
         self._refused: Links | None = None
         self._problem = ""
         self._activities: weakref.WeakSet[Activity] = weakref.WeakSet()
-        self._used_at = time.monotonic()
+        self.used_at = time.monotonic()
         self._make_locks()
         self.topology_monitor = TopologyMonitor(self)
         self.writer_search = WriterSearch(self)
@@ -82,7 +82,11 @@ class Cluster:
         """A connection of this cluster is in use; the monitors go on while there is one."""
         with self._changed:
             self._activities.add(activity)
-            self._used_at = time.monotonic()
+            self.touch()
+
+    def touch(self) -> None:
+        """Somebody uses it, or is about to."""
+        self.used_at = time.monotonic()
 
     def watched(self) -> tuple[Activity, ...]:
         with self._changed:
@@ -91,7 +95,7 @@ class Cluster:
     def is_idle(self) -> bool:
         """Whether nobody has used it for `monitor_disposal_time_ms`, and nobody could without connecting anew."""
         with self._changed:
-            return not self._activities and time.monotonic() - self._used_at > self.settings.disposal
+            return not self._activities and time.monotonic() - self.used_at > self.settings.disposal
 
     def offer(self, links: Links, *, known_to_work: bool) -> None:
         """Let the monitors use these credentials: they have just worked, or the monitors' own were refused."""

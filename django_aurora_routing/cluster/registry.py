@@ -20,17 +20,23 @@ _clusters: dict[Hashable, Cluster] = {}
 def cluster_of(key: Hashable, make: Callable[[], Cluster]) -> Cluster:
     """The cluster known by `key`, made by `make` when it is met for the first time.
 
-    Making one is also the occasion to forget the oldest of those that nobody has used for long.
+    Making one is also the occasion to forget the oldest of those that nobody has used for long. Who gets one is about
+    to use it, so it is none of these.
     """
-    if (cluster := _clusters.get(key)) is not None:
-        return cluster
+    with _lock:
+        if (cluster := _clusters.get(key)) is not None:
+            cluster.touch()
+            return cluster
     made = make()
     with _lock:
         if len(_clusters) > KEPT:
             idle = [key for key, cluster in _clusters.items() if cluster.is_idle()]
+            idle.sort(key=lambda key: _clusters[key].used_at)
             for forgotten in idle[: len(_clusters) - KEPT]:
                 del _clusters[forgotten]
-        return _clusters.setdefault(key, made)
+        cluster = _clusters.setdefault(key, made)
+        cluster.touch()
+        return cluster
 
 
 def known_cluster(key: Hashable) -> Cluster | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,9 +22,9 @@ def _no_other_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_clusters", {})
 
 
-def met(key: int) -> Cluster:
+def met(key: int, settings: ClusterSettings = SETTINGS) -> Cluster:
     links: Any = None  # nobody connects
-    return registry.cluster_of(key, lambda: Cluster(str(key), SETTINGS, links))
+    return registry.cluster_of(key, lambda: Cluster(str(key), settings, links))
 
 
 def known() -> list[int]:
@@ -46,3 +47,24 @@ def test_one_that_is_used_is_kept() -> None:
         time.sleep(0.001)
     assert met(0) is used
     assert len(known()) == registry.KEPT + 1
+
+
+def test_the_oldest_is_the_one_that_nobody_has_asked_for_since() -> None:
+    for key in range(registry.KEPT + 1):
+        met(key)
+        time.sleep(0.001)
+    met(0)
+    time.sleep(0.001)
+    met(registry.KEPT + 1)
+    assert known() == [0, *range(2, registry.KEPT + 2)]
+
+
+def test_one_that_somebody_is_about_to_connect_to_is_kept() -> None:
+    """Between the moment at which he is given it and the one at which his connection is there."""
+    settings = replace(SETTINGS, disposal=0.5)
+    for key in range(registry.KEPT + 1):
+        met(key, settings)
+    time.sleep(0.6)
+    given = [met(key, settings) for key in range(registry.KEPT + 1)]
+    met(registry.KEPT + 1, settings)
+    assert [registry.known_cluster(key) for key in range(registry.KEPT + 1)] == given
