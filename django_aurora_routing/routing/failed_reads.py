@@ -37,7 +37,10 @@ def is_worth_another_reader(error: Error, connection: BaseDatabaseWrapper) -> bo
 
 
 def is_lost(connection: BaseDatabaseWrapper) -> bool:
-    """Whether an error has left nothing of the connection. Asks the server."""
+    """Whether an error has left nothing of the connection that is of use. Asks the server.
+
+    Our own backend also gives up one that lives, on a server that has another role by now.
+    """
     return connection.connection is None or not connection.is_usable()
 
 
@@ -98,6 +101,8 @@ def _lead_to(other: BaseDatabaseWrapper, context: dict[str, Any]) -> None:
     cursor = context["cursor"]
     instead = other.chunked_cursor() if getattr(cursor.cursor, "name", None) else other.cursor()
     cursor.cursor, cursor.db, context["connection"] = instead.cursor, other, other
+    if hasattr(instead, "made_on"):  # our backend's, which would make its cursor anew on another connection than that
+        cursor.made_on = instead.made_on
 
 
 def _can_stand_in(other: BaseDatabaseWrapper, failed: BaseDatabaseWrapper) -> bool:

@@ -51,6 +51,27 @@ def test_trap_45_a_read_goes_to_the_next_reader(split: dict[str, Any]) -> None:
     assert "default" not in current_scope().readers  # the next read of this scope chooses anew
 
 
+def test_a_cursor_that_leads_elsewhere_belongs_there(split: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own would else take it for one that was kept over a loss, and make its driver's cursor once more."""
+    made: list[str] = []
+    backend = type(connections["r2"])
+    create_cursor = backend.create_cursor
+
+    def noted(self: Any, name: str | None = None) -> Any:
+        made.append(self.alias)
+        return create_cursor(self, name)
+
+    current_scope().readers["default"] = "r1"
+    split["r1"].kill()
+    connections["r2"].cursor().close()
+    monkeypatch.setattr(backend, "create_cursor", noted)
+    with connections["r1"].cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert cursor.made_on is cursor.db.connection
+        cursor.execute("SELECT 1")
+    assert made == ["r1", "r2"]
+
+
 def test_trap_45_and_then_to_the_writer(split: dict[str, Any]) -> None:
     split["r1"].kill()
     split["r2"].kill()
