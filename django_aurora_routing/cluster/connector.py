@@ -135,6 +135,8 @@ class Search:
                 raise
             failure = classify_mysql(facts, connecting=connection is None)
             if failure not in _MAY_PASS:
+                if failure is Failure.REFUSED or connection is not None:
+                    self.cluster.gate.note(address)  # it has answered
                 raise
             return Failed(failure, exc, str(exc))
         if reason is not None:

@@ -165,3 +165,20 @@ def test_a_crowd_that_was_connecting_to_the_writer_when_it_died_follows_to_the_n
     assert len(late) > 100
     assert {outcome for _, outcome in late} == {cluster.writer.id}
     assert max(at for at, _ in late) - promotion.writable < 10
+
+
+def test_a_server_that_refuses_a_login_has_answered(cluster: LocalCluster, aliases: Aliases, table: str) -> None:
+    alias = aliases.add("w", connect_timeout=1)
+    execute(alias, "SELECT 1")
+    search = connections[alias]._search
+    assert search is not None
+    gate, address = search.cluster.gate, search.cluster.view.topology.writer.address
+    connections[alias].close()
+    with full(cluster, aliases), pytest.raises(OperationalError, match="Too many connections"):
+        execute(alias, "SELECT 1")
+    assert gate.last_failure(address) is not None
+    refused = aliases.add("refused", PASSWORD="sesame-open")
+    with pytest.raises(OperationalError) as error:
+        execute(refused, "SELECT 1")
+    assert error.value.args[0] == 1045
+    assert gate.last_failure(address) is None  # nobody has to wait for his turn there any more
