@@ -15,7 +15,7 @@ from ..cluster.link import Link, Links
 from ..cluster.registry import cluster_of, known_cluster
 from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint
 from ..core.options import Options, ParsedOptions, Problem, parse_options
-from ..core.secret import SECRET_NAMES
+from ..core.secret import names_an_account
 from ..drivers.base import Driver
 
 DJANGO_OPTION_NAMES = frozenset({"isolation_level"})
@@ -47,7 +47,7 @@ def parse_settings(
     elif not re.fullmatch("[0-9]{1,5}", str(port)) or not 0 < int(port) < 65536:
         problem = Problem("PORT", f"must be a number from 1 to 65535, not {port!r}.", "")
     elif not isinstance(options, Mapping):
-        problem = Problem("OPTIONS", f"must be a dictionary, not {options!r}.", "")
+        problem = Problem("OPTIONS", f"must be a dictionary, not a {type(options).__name__}.", "")
     if problem is not None:
         return ParsedOptions(Options(plugins=()), {}, (problem,))
     return parse_options(
@@ -121,5 +121,5 @@ def search_for(
 
 def _with_monitors_own(params: Mapping[str, Any], own: Mapping[str, object]) -> dict[str, Any]:
     """Credentials of the alias's are for its own user: a monitor that is given another logs in by that one's."""
-    has_own = "user" in own or not SECRET_NAMES.isdisjoint(own)
+    has_own = names_an_account(own)
     return {**{name: value for name, value in params.items() if not has_own or name != CREDENTIALS}, **own}

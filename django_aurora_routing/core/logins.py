@@ -216,7 +216,7 @@ class _Reader:
         if not user:
             self.say(setting, f"is needed by the plugin {self.plugin!r}.", "Name the user of the database.")
         host = self.host_name("OPTIONS['iam_host']", self.text("iam_host"))
-        if not host:
+        if not host or self.host.startswith("/"):  # a socket's path, over which there is no TLS to speak of
             self.host_name("HOST", parse_endpoint(self.host).host)
         said = parse_endpoint(self.host).region or parse_endpoint(host).region
         port = self.of("iam_default_port")
@@ -237,7 +237,7 @@ class _Reader:
         if endpoint is not None and not re.fullmatch(r"https?://[^/?#@\s]+/?", endpoint):
             self.say(
                 "OPTIONS['secrets_manager_endpoint']",
-                f"{endpoint!r} is no address of a service.",
+                "is no address of a service.",
                 "Write it as in 'https://secretsmanager.eu-west-1.amazonaws.com'.",
             )
         lifetime = self.number("secrets_manager_expiration")

@@ -33,7 +33,7 @@ from .option_table import (
     TOPOLOGY,
     OptionRow,
 )
-from .secret import SECRET_NAMES, hidden
+from .secret import SECRET_NAMES, hidden, names_an_account
 from .tls import demanded_tls
 
 
@@ -193,7 +193,10 @@ def parse_options(
         say=say,
     )
     if not TOKEN_PLUGINS.isdisjoint(options.plugins):
-        driver |= demanded_tls(driver, driver_names, say)
+        driver |= demanded_tls(driver, driver_names, partial(_say_of, problems, "", driver_names))
+        for prefix, own in for_monitors.items():
+            if own and not names_an_account(own):  # it is given the alias's token, over a connection of its own making
+                own |= demanded_tls({**driver, **own}, driver_names, partial(_say_of, problems, prefix, set(own)))
     if login is not None:
         options = replace(options, login=login)
     return ParsedOptions(options, MappingProxyType(driver), tuple(problems))
@@ -201,6 +204,12 @@ def parse_options(
 
 def _say(problems: list[Problem], setting: str, message: str, hint: str) -> None:
     problems.append(Problem(setting, message, hint))
+
+
+def _say_of(problems: list[Problem], prefix: str, names: Collection[str], name: str, message: str, hint: str) -> None:
+    """Of an argument of the driver, if it is one of these: with a prefix, the others have been spoken of without."""
+    if name in names:
+        problems.append(Problem(f"OPTIONS['{prefix}{name}']", message, hint))
 
 
 def _build(

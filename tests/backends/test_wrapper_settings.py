@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from django_aurora_routing.backends.wiring import parse_settings
 from django_aurora_routing.lab import LocalCluster
 
 from .conftest import Aliases
@@ -26,3 +27,9 @@ def test_the_samples_of_its_django_page(cluster: LocalCluster, aliases: Aliases,
     insert(writer, 2)
     assert rows(cluster) == [1, 2]
     assert connections[writer].settings_dict["OPTIONS"].items() >= sample.items()
+
+
+def test_options_of_the_wrong_kind_are_named_by_their_kind_since_a_password_may_be_in_them() -> None:
+    parsed = parse_settings({"OPTIONS": [("password", "s3cr3t")]}, {"password"}, {})
+    (said,) = map(str, parsed.problems)
+    assert said == "OPTIONS: must be a dictionary, not a list."

@@ -63,6 +63,19 @@ def test_mysqlclient_verifies_too() -> None:
         ({"plugins": "iam", "ssl_ca": "x", "ssl_disabled": True}, "OPTIONS['ssl_disabled']"),
         ({"plugins": "iam", "ssl_ca": "x", "ssl_verify_cert": False}, "OPTIONS['ssl_verify_cert']"),
         ({"plugins": "iam", "ssl_ca": "x", "unix_socket": "/s"}, "OPTIONS['unix_socket']: cannot be used"),
+        (
+            {"plugins": "iam", "ssl_ca": "x", "topology-monitoring-ssl_verify_cert": False},
+            "OPTIONS['topology-monitoring-ssl_verify_cert']: a token is sent as it is",
+        ),
+        (
+            {"plugins": "iam", "ssl_ca": "x", "monitoring-ssl_disabled": True},
+            "OPTIONS['monitoring-ssl_disabled']: a token is sent as it is",
+        ),
+        ({"plugins": "iam", "ssl_ca": "x", "monitoring-ssl_ca": ""}, "OPTIONS['monitoring-ssl_ca']: is needed"),
+        (
+            {"plugins": "iam", "ssl_ca": "x", "monitoring-unix_socket": "/s"},
+            "OPTIONS['monitoring-unix_socket']: cannot be used",
+        ),
         ({"plugins": "iam,aws_secrets_manager", "ssl_ca": "x"}, "are two ways to log in"),
         ({"plugins": "iam", "ssl_ca": "x", "iam_region": "Ireland"}, "'Ireland' is no region"),
         ({"plugins": "iam", "ssl_ca": "x", "iam_host": "a/b?c"}, "OPTIONS['iam_host']: 'a/b?c' is no name of a host"),
@@ -71,6 +84,14 @@ def test_mysqlclient_verifies_too() -> None:
         (
             {"plugins": "aws_secrets_manager", "secrets_manager_secret_id": "s", "secrets_manager_endpoint": "x"},
             "is no ad",
+        ),
+        (
+            {
+                "plugins": "aws_secrets_manager",
+                "secrets_manager_secret_id": "s",
+                "secrets_manager_endpoint": "https://u:s3cr3t@x/y",
+            },
+            "OPTIONS['secrets_manager_endpoint']: is no address of a service",
         ),
         ({"plugins": "federated_auth", **FEDERATED, "idp_endpoint": "adfs/x"}, "OPTIONS['idp_endpoint']"),
         ({"plugins": "federated_auth", **FEDERATED, "idp_endpoint": ""}, "OPTIONS['idp_endpoint']: is needed"),
@@ -95,6 +116,40 @@ def test_a_user_is_needed_and_a_socket_will_not_do() -> None:
     assert "USER: is needed" in problems(parse(plugins="iam", user="", ssl_ca="x"))[0]
     (said,) = problems(parse("/tmp/mysql.sock", plugins="iam", ssl_ca="x", region="eu-west-1"))
     assert "HOST: '/tmp/mysql.sock' is no name of a host" in said
+
+    for given in ({"iam_host": RDS}, {"iam_host": RDS, "region": "eu-west-1"}):
+        (said,) = problems(parse("/tmp/mysql.sock", plugins="iam", ssl_ca="x", **given))
+        assert "HOST: '/tmp/mysql.sock' is no name of a host" in said
+
+
+@pytest.mark.parametrize("mode", ["DISABLED", "REQUIRED"])
+def test_a_monitor_of_mysqlclient_with_the_aliass_token_verifies_too(mode: str) -> None:
+    given = {"plugins": "iam", "ssl": {"ca": "x"}, "topology-monitoring-ssl_mode": mode}
+    (said,) = problems(parse(names={"ssl", "ssl_mode"}, **given))  # type: ignore[arg-type]
+    assert f"OPTIONS['topology-monitoring-ssl_mode']: '{mode}' will not do" in said
+
+
+def test_a_monitors_own_tls_is_its_own_affair_when_it_has_an_account_of_its_own() -> None:
+    own = {"monitoring-user": "w", "monitoring-ssl_disabled": True}
+    assert problems(parse(plugins="iam", ssl_ca="x", **own)) == []
+
+
+def test_none_in_a_monitors_options_takes_nothing_away() -> None:
+    own = {"monitoring-ssl_verify_cert": None, "monitoring-ssl_ca": "y"}
+    parsed = parse(plugins="iam", ssl_ca="x", **own)
+    assert problems(parsed) == []
+    assert dict(parsed.options.host_monitor_params) == {
+        "ssl_ca": "y",
+        "ssl_verify_cert": True,
+        "ssl_verify_identity": True,
+    }
+    parsed = parse(plugins="iam", ssl_ca="x", **{"ssl_verify_identity": False, "monitoring-ssl_ca": "y"})
+    assert parsed.options.host_monitor_params["ssl_verify_identity"] is False
+
+
+@pytest.mark.parametrize(("given", "verified"), [(None, True), (0, True), (True, True), (False, False)])
+def test_identity_is_verified_unless_it_is_false(given: object, verified: bool) -> None:
+    assert parse(plugins="iam", ssl_ca="x", ssl_verify_identity=given).driver["ssl_verify_identity"] is verified
 
 
 def test_a_secret_by_name_or_arn() -> None:
