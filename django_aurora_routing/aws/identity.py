@@ -17,7 +17,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from ..core.logins import FederatedLogin, Unavailable
+from ..core.logins import FederatedLogin, Rejected, Unavailable
 from ..core.secret import Secret
 
 _LONGEST_PAGE = 2_000_000  # bytes
@@ -26,7 +26,7 @@ _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 def saml_response(login: FederatedLogin) -> Secret:
-    """Log in at the provider; returns its SAML response, as base64 text. Raises Unavailable."""
+    """Log in at the provider; returns its SAML response, as base64 text. Raises Unavailable, or Rejected."""
     browser = _Browser(login)
     return _okta(login, browser) if login.provider == "okta" else _adfs(login, browser)
 
@@ -59,7 +59,7 @@ def _okta(login: FederatedLogin, browser: _Browser) -> Secret:
     status, token = said.get("status"), said.get("sessionToken")
     if status != "SUCCESS" or not isinstance(token, str):
         state = status if isinstance(status, str) and status.isupper() and len(status) < 40 else "no session"
-        raise Unavailable(f"{login.endpoint} did not log {login.username!r} in: {state}")
+        raise Rejected(f"{login.endpoint} did not log {login.username!r} in: {state}")
     app = quote(login.party, safe="")
     _, page = browser.open(f"{browser.origin}/app/amazon_aws/{app}/sso/saml?onetimetoken={quote(token, safe='')}")
     return _response_in(page, login)
@@ -69,7 +69,7 @@ def _response_in(page: str, login: FederatedLogin) -> Secret:
     for form in _forms(page):
         if response := form.fields.get("SAMLResponse"):
             return Secret(response)
-    raise Unavailable(
+    raise Rejected(
         f"{login.endpoint} did not answer with a SAML response: it refused {login.username!r} or the password, does "
         f"not know {login.party!r}, or asks for one more step"
     )
@@ -91,7 +91,7 @@ class _Browser:
 
     def open(self, url: str, body: bytes | None = None, headers: Mapping[str, str] = {}) -> tuple[str, str]:
         """GET, or POST a body; returns where that led to, and the text. Raises Unavailable."""
-        where = urlsplit(url).path
+        where, kind = urlsplit(url).path, Unavailable
         try:
             request = urllib.request.Request(url, data=body, headers=dict(headers))
             with self._opener.open(request, timeout=self._left()) as answer:
@@ -99,9 +99,10 @@ class _Browser:
         except HTTPError as exc:
             reason = f"status {exc.code}{_summary(exc)}"
             exc.close()
+            kind = Rejected if exc.code in (401, 403) else Unavailable
         except (OSError, http.client.HTTPException, ValueError) as exc:
             reason = str(getattr(exc, "reason", exc)) or type(exc).__name__
-        raise Unavailable(f"{self._login.endpoint}{where}: {reason}")
+        raise kind(f"{self._login.endpoint}{where}: {reason}")
 
     def _left(self) -> float:
         left = self._until - time.monotonic()

@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ..core.endpoints import Address
 from ..core.failures import is_access_denied
-from ..core.logins import Unavailable
+from ..core.logins import Rejected, Unavailable
 from ..core.pacing import Backoff
 from ..core.secret import SECRET_NAMES
 from ..drivers.base import Connection, Driver
@@ -30,6 +30,8 @@ CREDENTIALS = "aurora_credentials"
 """The name that credentials have among the arguments of a connection, until `log_in()` takes them out."""
 
 _FRUITLESS = 1.0  # seconds until a refusal may cause another fetch, when the last one brought nothing that helped
+_AFTER_TROUBLE = Backoff(0.5, 5.0)
+_AFTER_REJECTION = Backoff(300.0, 3600.0)  # a provider locks an account after a few wrong passwords
 _REFRESH_AT = 2 / 3  # of its life: AWS credentials that it was signed with are good for ten minutes more at least
 _NOT_GIVEN = frozenset({CREDENTIALS, "user", "passwd", *SECRET_NAMES})
 
@@ -61,6 +63,7 @@ class _Flight(Generic[T]):
         self.done = threading.Event()
         self.held: Held[T] | None = None
         self.problem = ""
+        self.is_rejected = False
 
 
 class Kept(Generic[T]):
@@ -75,6 +78,8 @@ class Kept(Generic[T]):
         self._fetch = fetch
         self._outlives = outlives
         self._held: Held[T] | None = None
+        self._rejections = _AFTER_REJECTION  # a forked child knows of them
+        self._problem = ""
         self.after_fork()
         _everything_kept.add(self)
 
@@ -82,8 +87,7 @@ class Kept(Generic[T]):
         """In a forked child: no fetch of the parent's goes on here, and its locks may be held for ever."""
         self._lock = threading.Lock()
         self._flight: _Flight[T] | None = None
-        self._backoff = Backoff(0.5, 5.0)
-        self._problem = ""
+        self._backoff = _AFTER_TROUBLE
         self._fruitless_until = float("-inf")
 
     def get(self, until: float) -> Held[T]:
@@ -91,7 +95,7 @@ class Kept(Generic[T]):
         held, now = self._held, time.monotonic()
         if held is None or now >= held.ends_at:
             return self._wait(self._begin(held), until)
-        if now >= held.refresh_at and self._backoff.is_due(now):
+        if now >= held.refresh_at and self._is_due(now):
             self._begin(held)
         return held
 
@@ -122,6 +126,10 @@ class Kept(Generic[T]):
         """A value fresh from its source was refused: another fetch would not help for a while."""
         self._fruitless_until = time.monotonic() + _FRUITLESS
 
+    def _is_due(self, now: float) -> bool:
+        """Whether enough time has passed since a fetch has failed."""
+        return self._backoff.is_due(now) and self._rejections.is_due(now)
+
     def _begin(self, seen: Held[T] | None) -> _Flight[T]:
         """The fetch that is under way, one that ended after `seen` was looked at, or a new one."""
         with self._lock:
@@ -133,7 +141,7 @@ class Kept(Generic[T]):
                 flight.held = self._held
                 flight.done.set()
                 return flight
-            if not self._backoff.is_due(time.monotonic()):
+            if not self._is_due(time.monotonic()):
                 flight.problem = self._problem
                 flight.done.set()
                 return flight
@@ -155,6 +163,7 @@ class Kept(Generic[T]):
             flight.held = Held(value, began, refresh_at, float("inf") if self._outlives else ends_at)
         except Unavailable as exc:
             flight.problem = str(exc)
+            flight.is_rejected = isinstance(exc, Rejected)
         except Exception as exc:  # noqa: BLE001 - a mistake, but who waits must hear of it
             # Not in its own words, which may hold a secret.
             flight.problem = f"{self.name}: {type(exc).__name__}, a mistake of this package or of boto3"
@@ -167,7 +176,11 @@ class Kept(Generic[T]):
                 self._flight = None
             if flight.held is not None:
                 self._held = flight.held
-                self._backoff = Backoff(0.5, 5.0)
+                self._backoff, self._rejections = _AFTER_TROUBLE, _AFTER_REJECTION
+            elif flight.is_rejected:
+                self._rejections = self._rejections.failed(time.monotonic(), 0.0)
+                pause = self._rejections.due_at - time.monotonic()
+                self._problem = f"{flight.problem} (said {_clock()}; not asked again for {pause / 60:.0f} min)"
             else:
                 self._problem = flight.problem
                 self._backoff = self._backoff.failed(time.monotonic(), random.random())
@@ -270,11 +283,14 @@ def log_in(driver: Driver, address: Address, params: Mapping[str, Any], timeout:
     if is_fresh:
         kept.note_fruitless()
     age = time.monotonic() - held.fetched_at
-    clock = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     raise LoginError(
         facts.errno,
-        f"{facts.message} (with {kept.name}, {age:.0f} s old; this machine's clock says {clock})",
+        f"{facts.message} (with {kept.name}, {age:.0f} s old; this machine's clock says {_clock()})",
     )
+
+
+def _clock() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
 
 
 _everything_kept: weakref.WeakSet[Kept[Any]] = weakref.WeakSet()

@@ -28,6 +28,10 @@ class Unavailable(Exception):
     """There are no credentials to be had; the text says why, and holds no secret."""
 
 
+class Rejected(Unavailable):
+    """The source knows the user and says no. To ask again with the same words may lock the account."""
+
+
 @dataclass(frozen=True, slots=True)
 class Issued:
     """A user and a password, and for how many seconds from now on they are good."""
@@ -261,7 +265,7 @@ class _Reader:
                 "cannot be False: a password goes to the identity provider.",
                 "For an authority of your own, name its certificates in the environment variable SSL_CERT_FILE.",
             )
-        username, password = self.text("idp_username") or self.user, self.text("idp_password") or self.password
+        username, password = self.text("idp_username") or self.user, str(self.of("idp_password") or self.password)
         for name, value in (("idp_username", username), ("idp_password", password)):
             if not value:
                 self.say(f"OPTIONS[{name!r}]", f"is needed by the plugin {self.plugin!r}.", "")

@@ -11,6 +11,8 @@ import pytest
 from django.db import OperationalError, connections, transaction
 
 from django_aurora_routing import FailoverSuccessError
+from django_aurora_routing.core.logins import FederatedLogin
+from django_aurora_routing.core.options import parse_options
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.login_proxy import LoginProxy, make_certificate
 from tests.backends.aws_services import IDP_PASSWORD, IDP_USER, PROVIDER, ROLE, IdentityProvider, Relay, key_of_a_role
@@ -93,6 +95,32 @@ def test_the_providers_refusal(federated: Federated, door: LoginProxy, relay: Re
     words = "401, 'Authentication failed'" if plugin == "okta" else "refused 'ada@corp.example' or the password"
     refusal(federated(idp_password="wrong"), words)
     assert relay.calls == door.attempts == []
+
+
+def test_a_wrong_password_is_not_posted_again_and_again(
+    federated: Federated, idp: IdentityProvider, plugin: str
+) -> None:
+    """Three wrong ones lock an account of AD's as a rule. Without the long pause there would be one every 5 s."""
+    alias = federated(idp_password="wrong", plugins=f"failover_v2,{plugin}")
+    until = time.monotonic() + 7
+    while time.monotonic() < until:
+        refusal(alias, "not asked again for 5 min|401|or the password")
+        time.sleep(0.2)
+    assert len([line for line in idp.seen if line.startswith("POST")]) == 1
+
+
+@pytest.mark.parametrize("space", [" {}", "{} "])
+def test_a_password_goes_to_the_provider_as_it_is(space: str) -> None:
+    """Spaces belong to it."""
+    given = space.format("pass word")
+    parsed = parse_options(
+        {"plugins": "federated_auth", "idp_password": given, "idp_username": "u", "idp_endpoint": "adfs.example"}
+        | {"iam_role_arn": ROLE, "iam_idp_arn": PROVIDER, "db_user": "u", "region": "eu-west-1", "ssl_ca": "x"},
+        driver_names={"ssl_ca"},
+        host="db.example",
+    )
+    assert isinstance(parsed.options.login, FederatedLogin)
+    assert str.__str__(parsed.options.login.password) == given
 
 
 def test_one_more_step_is_told(federated: Federated, idp: IdentityProvider, plugin: str) -> None:

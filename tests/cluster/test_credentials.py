@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from django_aurora_routing.cluster.credentials import CREDENTIALS, Credentials, Held, Kept, log_in
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.failures import ErrorFacts
-from django_aurora_routing.core.logins import Issued, Unavailable
+from django_aurora_routing.core.logins import Issued, Rejected, Unavailable
 from django_aurora_routing.core.secret import Secret
 from django_aurora_routing.errors import LoginError
 
@@ -131,6 +131,31 @@ def test_a_source_that_failed_is_left_alone_for_a_moment() -> None:
         with pytest.raises(Unavailable, match="the source is out"):
             kept.get(soon())
     assert source.fetches < 5
+
+
+def test_a_source_that_says_no_is_left_alone_for_minutes_in_forked_children_too() -> None:
+    asked: list[float] = []
+
+    def fetch() -> Issued:
+        asked.append(time.monotonic())
+        raise Rejected("wrong password")
+
+    kept = Kept("it", fetch)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="wrong password"):
+            kept.get(soon())
+    kept.after_fork()
+    with pytest.raises(Unavailable, match=r"wrong password .*not asked again for 5 min"):
+        kept.get(soon())
+    assert len(asked) == 1
+    pauses = [kept._rejections.due_at - asked[0]]
+    for _ in range(5):
+        kept._rejections = replace(kept._rejections, due_at=0.0)
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            kept.get(soon())
+        pauses.append(kept._rejections.due_at - began)
+    assert [round(pause / 60) for pause in pauses] == [5, 10, 20, 40, 60, 60]
 
 
 def test_a_mistake_in_a_fetch_is_told_without_its_words() -> None:
