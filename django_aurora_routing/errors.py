@@ -41,3 +41,7 @@ class LoginError(OperationalError):
 
     As with the driver's own error, `args` begin with the server's error number when a server has refused them.
     """
+
+
+class NoCredentialsError(LoginError):
+    """There were no credentials: no server has been asked, and nothing is known of any."""

@@ -6,6 +6,7 @@ the connection, under a name that no driver has.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -18,11 +19,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ..core.endpoints import Address
 from ..core.failures import is_access_denied
+from ..core.logins import Issued as Account
 from ..core.logins import Rejected, Unavailable
 from ..core.pacing import Backoff
-from ..core.secret import SECRET_NAMES
+from ..core.secret import SECRET_NAMES, Secret
 from ..drivers.base import Connection, Driver
-from ..errors import LoginError
+from ..errors import LoginError, NoCredentialsError
 
 logger = logging.getLogger(__name__)
 
@@ -264,7 +266,7 @@ def log_in(driver: Driver, address: Address, params: Mapping[str, Any], timeout:
     except Unavailable as exc:
         problem = str(exc)
     if held is None:
-        raise LoginError(problem)
+        raise NoCredentialsError(problem)
     is_fresh = held.fetched_at >= began
     while True:
         try:
@@ -287,6 +289,23 @@ def log_in(driver: Driver, address: Address, params: Mapping[str, Any], timeout:
         facts.errno,
         f"{facts.message} (with {kept.name}, {age:.0f} s old; this machine's clock says {_clock()})",
     )
+
+
+_NOBODY = Account("", Secret(""), 0.0)
+
+
+def knock(driver: Driver, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
+    """Open a session to find out whether anybody answers, without a wait for credentials.
+
+    When none are at hand it is made with nobody's; the server's refusal is an answer like any other.
+    """
+    credentials: Credentials | None = params.get(CREDENTIALS)
+    if credentials is None:
+        return driver.connect(address, params, timeout)
+    issued: Issued = _NOBODY
+    with contextlib.suppress(Unavailable):
+        issued = credentials.at(address).get(time.monotonic()).value
+    return driver.connect(address, credentials.given(params, issued), timeout)
 
 
 def _clock() -> str:

@@ -145,7 +145,7 @@ class HostCheck:
         """Whatever the host says, be it that it takes no more connections: it is alive."""
         began = time.monotonic()
         try:
-            link.close(link.open(self._address, interval))
+            link.knock(self._address, interval)
         except Exception as exc:
             failure = link.failure(exc)
             if failure is None:

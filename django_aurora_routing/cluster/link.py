@@ -9,8 +9,8 @@ from typing import Any
 from ..core.endpoints import Address
 from ..core.failures import TLS_ERROR, Failure, classify_mysql
 from ..drivers.base import Connection, Driver
-from ..errors import LoginError
-from .credentials import log_in
+from ..errors import LoginError, NoCredentialsError
+from .credentials import knock, log_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,14 @@ class Link:
     params: Mapping[str, Any] = field(repr=False)
 
     def open(self, address: Address, timeout: float) -> Connection:
-        params = {name: value for name, value in self.params.items() if name != "connect_timeout"}
-        return log_in(self.driver, address, params, self.limited(timeout))
+        return log_in(self.driver, address, self._arguments(), self.limited(timeout))
+
+    def knock(self, address: Address, timeout: float) -> None:
+        """Return, or raise what the server says, whether or not there are credentials for it."""
+        self.close(knock(self.driver, address, self._arguments(), self.limited(timeout)))
+
+    def _arguments(self) -> dict[str, Any]:
+        return {name: value for name, value in self.params.items() if name != "connect_timeout"}
 
     def limited(self, timeout: float) -> float:
         """What `open()` makes of a time limit."""
@@ -42,6 +48,8 @@ class Link:
         """What an error of the driver or the network means for a monitor; None for a bug of ours."""
         if isinstance(error, OSError):
             return Failure.UNREACHABLE
+        if isinstance(error, NoCredentialsError):
+            return Failure.NO_CREDENTIALS
         if isinstance(error, LoginError):
             return Failure.REFUSED
         facts = self.driver.facts(error)

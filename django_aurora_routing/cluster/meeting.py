@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HEAD_START = 0.25  # seconds for which a name is waited for before the next one is asked as well
+_OF_A_LOGIN = (Failure.REFUSED, Failure.NO_CREDENTIALS)
 
 
 class MissingPattern(Exception):
@@ -125,7 +126,7 @@ class Meeting:
         names = self.settings.names
         errors = [failures[name] for name in names if name in failures]
         for error in errors:
-            if self._is_final(error) or self.links.topology.failure(error) is Failure.REFUSED or len(names) == 1:
+            if self._is_final(error) or self.links.topology.failure(error) in _OF_A_LOGIN or len(names) == 1:
                 return error
         said = "; ".join(f"{name}: {failures.get(name, 'no answer in time')}" for name in names)
         return Unmet(f"no host of the cluster could be asked. {said}")

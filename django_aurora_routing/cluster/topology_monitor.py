@@ -118,8 +118,8 @@ class TopologyMonitor:
                 if failure is None:
                     raise
                 cluster.note_problem(address, exc)
-                if failure in (Failure.REFUSED, Failure.BUSY):
-                    # It is alive. Credentials that are refused here would be refused by the others as well.
+                if failure in (Failure.REFUSED, Failure.BUSY, Failure.NO_CREDENTIALS):
+                    # It is alive, or was not asked. Credentials that are refused here would be by the others as well.
                     if failure is Failure.REFUSED:
                         cluster.refuse_links(links)
                     return

@@ -16,6 +16,7 @@ class Failure(enum.Enum):
     UNREACHABLE = "server could not be reached"
     BUSY = "server takes no more connections"
     REFUSED = "login refused"
+    NO_CREDENTIALS = "nothing to log in with"
     STATEMENT = "an error of the statement itself"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -13,9 +14,14 @@ from django.db import OperationalError, connections, transaction
 
 from django_aurora_routing import FailoverSuccessError
 from django_aurora_routing.aws.sessions import silence
+from django_aurora_routing.cluster.credentials import CREDENTIALS
+from django_aurora_routing.core.endpoints import Address
+from django_aurora_routing.core.failures import Failure
+from django_aurora_routing.errors import LoginError
 from django_aurora_routing.lab import LocalCluster
 from tests.backends.aws_services import FIRST, SECOND, Relay
 from tests.backends.conftest import REGION, Aliases
+from tests.backends.test_failover import FAST_DETECTION, within
 
 pytestmark = pytest.mark.lab
 
@@ -167,6 +173,62 @@ def test_an_outage_stops_no_connection_that_works_with_what_is_kept(
 def test_an_outage_when_nothing_is_kept(with_secret: WithSecret, vault: Vault, relay: Relay) -> None:
     relay.is_out = True
     refusal(with_secret(), f"the secret '{vault.name}' of region {REGION} cannot be had: .*503")
+
+
+def nothing_is_kept(alias: str, relay: Relay) -> None:
+    """As when it has ended while its source is out."""
+    relay.is_out = True
+    wrapper = connections[alias]
+    kept = wrapper.get_connection_params()[CREDENTIALS].at(Address("127.0.0.1"))
+    assert kept._held is not None
+    kept._held = replace(kept._held, ends_at=0.0)
+
+
+FAST = {**FAST_DETECTION, "plugins": "failover_v2,aws_secrets_manager", "failover_timeout_sec": 2}
+
+
+def test_a_frozen_writer_is_found_when_there_are_no_credentials(
+    with_secret: WithSecret, vault: Vault, relay: Relay, cluster: LocalCluster, table: str
+) -> None:
+    """That we have nothing to log in with is no sign that the host is alive."""
+    alias = with_secret(**FAST)
+
+    def work() -> None:
+        assert user_of(alias) == vault.user
+        nothing_is_kept(alias, relay)
+        cluster.writer.freeze()
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"INSERT INTO {table} VALUES (1, 'x')")
+
+    assert isinstance(within(30, work), OperationalError)
+
+
+def test_a_slow_statement_on_a_host_in_good_health_goes_on_when_there_are_no_credentials(
+    with_secret: WithSecret, vault: Vault, relay: Relay
+) -> None:
+    """Nor that it is dead: it is asked with nothing, and its refusal is an answer."""
+    alias = with_secret(**FAST)
+
+    def work() -> None:
+        assert user_of(alias) == vault.user
+        nothing_is_kept(alias, relay)
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT SLEEP(6)")
+            assert cursor.fetchone()[0] == 0
+
+    assert within(30, work) is None
+
+
+def test_monitors_without_credentials_have_not_been_refused(
+    with_secret: WithSecret, vault: Vault, relay: Relay
+) -> None:
+    alias = with_secret(**FAST, topology_refresh_ms=300)
+    assert user_of(alias) == vault.user
+    nothing_is_kept(alias, relay)
+    known = connections[alias]._search.cluster
+    with pytest.raises(LoginError) as failed:
+        known.links.topology.open(Address("127.0.0.1"), 1)
+    assert known.links.topology.failure(failed.value) is Failure.NO_CREDENTIALS
 
 
 def test_something_else_than_aws_answers(with_secret: WithSecret, relay: Relay) -> None:
