@@ -10,6 +10,7 @@ from typing import Any
 from ..cluster.credentials import CREDENTIALS, Credentials
 from ..core.logins import Unavailable
 from ..core.tls import CLEAR_TEXT
+from ..drivers.frames import without_frames
 from ..errors import LoginError
 from .wiring import seed_of
 
@@ -48,7 +49,12 @@ class ClientMixin:
         issued = _issued(credentials, given)
         options = {name: value for name, value in given["OPTIONS"].items() if name not in _ACCOUNT}
         lent = {"USER": issued.user, "PASSWORD": str.__str__(issued.password), "OPTIONS": options}
-        type(self)(SimpleNamespace(settings_dict={**given, **lent, _VARIABLES: variables})).runshell(parameters)  # type: ignore[call-arg]
+        shell = type(self)(SimpleNamespace(settings_dict={**given, **lent, _VARIABLES: variables}))  # type: ignore[call-arg]
+        try:
+            shell.runshell(parameters)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it goes on
+            del issued, lent, shell  # these and the frames below hold the password
+            raise without_frames(exc) from None
 
 
 def _issued(credentials: Credentials, settings_dict: Mapping[str, Any]) -> Any:
@@ -67,8 +73,10 @@ def _named_as_mysqlclient_does(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _demanding_tls(params: Mapping[str, Any]) -> list[str]:
-    """Options of the programs `mysql` of MySQL and of MariaDB: each knows one of them and passes over the other."""
+    """Options of the programs `mysql` of MySQL and of MariaDB: each knows one of them and passes over the other.
+
+    MariaDB's has no way to verify the certificate but not the name in it.
+    """
     is_certain = params.get("ssl_verify_identity", params.get("ssl_mode") == "VERIFY_IDENTITY")
-    if not is_certain:
-        return ["--loose-ssl-mode=VERIFY_CA"]
-    return ["--loose-ssl-mode=VERIFY_IDENTITY", "--loose-ssl-verify-server-cert"]
+    mode = "VERIFY_IDENTITY" if is_certain else "VERIFY_CA"
+    return [f"--loose-ssl-mode={mode}", "--loose-ssl-verify-server-cert"]

@@ -154,7 +154,7 @@ class MySQLConnectorDriver:
                 _tune(connection)
                 read_ahead(connection)
                 connection.look = look_at(connection._socket.sock.fileno())
-            except DRIVER_ERRORS as exc:
+            except Exception as exc:  # noqa: BLE001 - of Python's own as well, from the midst of the driver
                 _close_socket(connection)
                 raise without_frames(exc) from exc.__cause__
             except BaseException:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from django_aurora_routing.errors import LoginError
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.login_proxy import LoginProxy
 from tests.backends.aws_services import Relay
-from tests.backends.conftest import DB_USER, REGION, Aliases
+from tests.backends.conftest import DB_USER, ON_MYSQLCLIENT, REGION, Aliases, assert_nothing_shows, secrets_seen
 
 pytestmark = pytest.mark.lab
 
@@ -72,6 +73,21 @@ def test_a_token_goes_through_the_environment(with_iam: Callable[..., str], door
     assert connections[alias].settings_dict["PASSWORD"] == ""
 
 
+@pytest.mark.skipif(ON_MYSQLCLIENT, reason="mysqlclient says it by ssl_mode, as below")
+def test_a_certificate_is_verified_by_both_programs_though_its_name_is_not(
+    with_iam: Callable[..., str], shell: Shell
+) -> None:
+    """MariaDB's knows nothing of --ssl-mode, and does not verify unless it is told to, in the one way that it has."""
+    argv, _, _ = shell.run(with_iam("with_token", plugins="iam", ssl_verify_identity=False))
+    assert {"--loose-ssl-mode=VERIFY_CA", "--loose-ssl-verify-server-cert"} <= set(argv)
+
+
+@pytest.mark.skipif(not ON_MYSQLCLIENT, reason="the connector has no ssl_mode")
+def test_the_same_by_mysqlclients_name(with_iam: Callable[..., str], shell: Shell) -> None:
+    argv, _, _ = shell.run(with_iam("with_token", plugins="iam", ssl_mode="VERIFY_CA"))
+    assert {"--loose-ssl-mode=VERIFY_CA", "--loose-ssl-verify-server-cert"} <= set(argv)
+
+
 def test_a_secret_goes_through_the_environment(
     aliases: Aliases, relay: Relay, aws: Callable[..., str], cluster: LocalCluster, shell: Shell
 ) -> None:
@@ -102,3 +118,17 @@ def test_a_shell_that_ends_badly(with_iam: Callable[..., str], door: LoginProxy,
     with pytest.raises(subprocess.CalledProcessError) as failed:
         connections[alias].client.runshell([])
     assert "X-Amz" not in f"{failed.value} {failed.value.__dict__}"
+    frames = traceback.TracebackException.from_exception(failed.value, capture_locals=True)
+    assert_nothing_shows("".join(frames.format()), secrets_seen(door))
+
+
+def test_a_shell_that_is_not_there(
+    with_iam: Callable[..., str], door: LoginProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alias = with_iam("with_token", plugins="iam")
+    connections[alias].ensure_connection()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError) as failed:
+        connections[alias].client.runshell([])
+    frames = traceback.TracebackException.from_exception(failed.value, capture_locals=True)
+    assert_nothing_shows("".join(frames.format()), secrets_seen(door))
