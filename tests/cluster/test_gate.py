@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from typing import Any
 
+from django_aurora_routing.cluster.cluster import Cluster, ClusterSettings
 from django_aurora_routing.cluster.gate import FIRST_PAUSE, LONGEST_PAUSE, MAX_CONNECTING, Failed, Gate
+from django_aurora_routing.core.detection import DEFAULT_DETECTION
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.failures import Failure
 
@@ -178,3 +182,26 @@ def test_a_time_that_is_over_for_busy_servers_still_leaves_one_connect_where_nob
     time.sleep(FIRST_PAUSE)
     with gate.turn(DEAD, now + 30, until_if_busy=now) as has_turn:
         assert has_turn
+
+
+def test_each_change_of_the_view_is_heard_at_the_gate() -> None:
+    links: Any = None  # nobody connects
+    settings = ClusterSettings(ALIVE, (), None, None, 30.0, 0.02, DEFAULT_DETECTION, disposal=60.0)
+    cluster = Cluster("heard", settings, links)
+    gate, until = cluster.gate, time.monotonic() + 30
+    gave: list[bool] = []
+
+    def wait(version: int) -> None:
+        with gate.turn(ALIVE, until, is_current=lambda: cluster.is_at(version)) as has_turn:
+            gave.append(has_turn)
+
+    with contextlib.ExitStack() as full:
+        for _ in range(MAX_CONNECTING):
+            full.enter_context(gate.turn(ALIVE, until))
+        thread = threading.Thread(target=wait, args=(cluster.view.version,))
+        thread.start()
+        time.sleep(0.2)
+        assert gave == []
+        cluster.fail_to_start(links, OSError("nobody is there"))
+        thread.join(5)
+        assert gave == [False]
