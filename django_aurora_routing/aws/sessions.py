@@ -52,6 +52,12 @@ def _session(profile: str | None) -> Any:
         return session
 
 
+def forget(profile: str | None) -> None:
+    """What was made with this profile's credentials is refused: read them anew the next time, they may be others."""
+    with _lock:
+        _sessions.pop((os.getpid(), profile), None)
+
+
 def credentials(profile: str | None) -> Any:
     """What boto3 finds for this profile: environment, files, roles, web identity, container, instance. Thread-safe.
 

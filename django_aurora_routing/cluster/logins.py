@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..aws.saml import assume_role
 from ..aws.secrets import fetch_secret
+from ..aws.sessions import forget
 from ..aws.tokens import issue_token
 from ..core.endpoints import Address
 from ..core.logins import FederatedLogin, IamLogin, Issued, Login, signed_for
@@ -31,6 +32,7 @@ def _credentials(login: Login) -> Credentials:
             lambda address: issue_token(login, address),
             key=lambda address: signed_for(login, address),
             arguments=_WITH_TOKEN,
+            refused=lambda until: forget(login.profile),
         )
     if isinstance(login, FederatedLogin):
         return _federated(login)

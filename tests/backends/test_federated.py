@@ -189,10 +189,10 @@ def test_a_revoked_role(federated: Federated, door: LoginProxy) -> None:
 def test_a_writer_that_dies_when_the_token_has_ended(
     federated: Federated, door: LoginProxy, cluster: LocalCluster, table: str, plugin: str, idp: IdentityProvider
 ) -> None:
-    door.check.longest = 2
-    alias = federated(plugins=f"failover_v2,{plugin}", iam_token_expiration=2)
+    door.check.longest = 5
+    alias = federated(plugins=f"failover_v2,{plugin}", iam_token_expiration=5)
     assert value(alias) == 1
-    time.sleep(3)
+    time.sleep(7)
     with pytest.raises(FailoverSuccessError), transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute(f"INSERT INTO {table} VALUES (1, 'lost')")
         cluster.writer.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,36 @@ def test_a_wrong_secret_key(with_iam: WithIam, door: LoginProxy, aws: Aws) -> No
     assert error.args[0] == 1045
     assert "with an IAM token for 'iam_app' by profile" in error.args[1]
     assert door.problems == ["the signature is wrong"]  # a fresh one: there is no better to be had
+
+
+def test_a_credentials_file_that_is_written_anew(with_iam: WithIam, door: LoginProxy, tmp_path: Path) -> None:
+    """boto3 reads it once. A process that runs for weeks must notice that its keys have been changed."""
+    alias = with_iam("with_token", plugins="iam")
+    assert value(alias) == 1
+    connections[alias].close()
+    file = tmp_path / "credentials"
+    KEYS["AKIALABLABLABLABLAB3"] = type(KEYS["AKIALABLABLABLABLAB1"])("a-third/secret")
+    file.write_text(
+        file.read_text()
+        .replace(KEYS["AKIALABLABLABLABLAB1"].secret, "a-third/secret")
+        .replace("AKIALABLABLABLABLAB1", "AKIALABLABLABLABLAB3")
+    )
+    door.check.key = lambda name: None if name.endswith("1") else KEYS.get(name)
+    assert value(alias) == 1
+    assert door.problems == ["", "the access key is not known", ""]
+
+
+def test_another_users_token_opens_nothing(with_iam: WithIam, door: LoginProxy) -> None:
+    """Of a valid key, and in time; the door judges whom it is for."""
+    wrapper = connections[with_iam("with_token", plugins="iam")]
+    params = wrapper.get_connection_params()
+    address = Address("127.0.0.10", door.port)
+    credentials = params[CREDENTIALS]
+    issued = credentials.at(address).get(time.monotonic() + 10).value
+    given = credentials.given(params, replace(issued, user="somebody"))
+    with pytest.raises(wrapper.Database.Error, match="Access denied"):
+        wrapper.driver.connect(address, given, 5)
+    assert door.problems == [f"signed for user {DB_USER!r}"]
 
 
 def test_each_alias_signs_by_its_own_profile(with_iam: WithIam, door: LoginProxy, aws: Aws) -> None:
@@ -252,11 +283,11 @@ def test_a_writer_that_dies_when_the_token_has_ended(
     with_iam: WithIam, door: LoginProxy, cluster: LocalCluster, table: str
 ) -> None:
     """Monitors and new connections sign anew: a failover works after an hour as it does after a minute."""
-    door.check.longest = 2
-    alias = with_iam("with_token", iam_expiration=2)
+    door.check.longest = 5
+    alias = with_iam("with_token", iam_expiration=5)
     with connections[alias].cursor() as cursor:
         cursor.execute(f"INSERT INTO {table} VALUES (1, 'before')")
-    time.sleep(4)
+    time.sleep(7)
     old = cluster.writer
     with pytest.raises(FailoverSuccessError), transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute(f"INSERT INTO {table} VALUES (2, 'lost')")
