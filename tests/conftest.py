@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.backends.aws_services import FIRST, IDP_PASSWORD, SECOND
+from tests.backends.aws_services import FIRST, IDP_PASSWORD, LAB_SECRET, SECOND, SESSION_TOKEN, saml_response
 
 # A shell that runs us in the background has SIGINT ignored, and what ignores it hands that on to its children; the
 # tests send Ctrl-C to theirs.
@@ -18,14 +18,17 @@ pytest_plugins = ["django_aurora_routing.lab.pytest_plugin"]
 class SecretSearch(logging.Handler):
     """Looks through everything that the suite logs for what no log may hold: tokens, and the passwords of logins."""
 
-    SECRETS = re.compile("|".join(["X-Amz-Signature=[0-9a-f]{64}", *map(re.escape, (FIRST, SECOND, IDP_PASSWORD))]))
+    KNOWN = (FIRST, SECOND, IDP_PASSWORD, LAB_SECRET, SESSION_TOKEN, saml_response())
+    SECRETS = re.compile("|".join(["X-Amz-Signature=[0-9a-f]{64}", *map(re.escape, KNOWN)]))
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.SECRETS.search(record.getMessage() + (record.exc_text or "")):
+        # `exc_text` is what a formatter before us may have made of the traceback, and None without one.
+        error = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        if self.SECRETS.search(f"{record.getMessage()}\n{record.exc_text}\n{error}"):
             self.found.append(f"{record.name}: {record.msg!r} ({record.pathname}:{record.lineno})")
 
 

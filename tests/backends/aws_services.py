@@ -21,6 +21,7 @@ from django_aurora_routing.lab.tokens import AccessKey
 Answer = tuple[int, Mapping[str, str], bytes]
 ROLE, PROVIDER = "arn:aws:iam::123456789012:role/db", "arn:aws:iam::123456789012:saml-provider/corp"
 FIRST, SECOND = "first-password-nobody-sees", "second-password-nobody-sees"
+LAB_SECRET = "lab/secret+key-that-must-not-be-shown"
 SESSION_TOKEN = "20111-one-time"
 IDP_USER, IDP_PASSWORD = "ada@corp.example", "the-idp's <password> & more"
 

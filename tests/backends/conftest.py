@@ -24,7 +24,16 @@ from django_aurora_routing import release_resources
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.login_proxy import LoginProxy
 from django_aurora_routing.lab.tokens import AccessKey, TokenCheck
-from tests.backends.aws_services import FIRST, IDP_PASSWORD, SECOND, SESSION_TOKEN, Relay, moto, saml_response
+from tests.backends.aws_services import (
+    FIRST,
+    IDP_PASSWORD,
+    LAB_SECRET,
+    SECOND,
+    SESSION_TOKEN,
+    Relay,
+    moto,
+    saml_response,
+)
 
 ENGINE = "django_aurora_routing.backends." + os.environ.get("AURORA_TEST_ENGINE", "mysql_connector")
 """The engine that these tests run on: mysql_connector, or mysql as in `tox -e mysqlclient`."""
@@ -100,7 +109,7 @@ def table(cluster: LocalCluster) -> str:
 # -- logging in without a password
 
 REGION = "eu-west-1"
-KEYS = {"AKIALABLABLABLABLAB1": AccessKey("lab/secret+key-that-must-not-be-shown")}
+KEYS = {"AKIALABLABLABLABLAB1": AccessKey(LAB_SECRET)}
 DB_USER = "iam_app"  # the server knows no such user: who gets in by this name has shown a token
 
 _lifetimes = itertools.count(600)
@@ -149,6 +158,11 @@ def assert_nothing_shows(text: str, known: set[str]) -> None:
             assert at < 0, f"a secret shows: ...{text[max(0, at - 300) : at]}<HERE>"
 
 
+def text_of(record: logging.LogRecord) -> str:
+    """What is logged, the traceback included."""
+    return logging.Formatter().format(record)
+
+
 @pytest.fixture
 def aws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lab_door: LoginProxy
@@ -172,8 +186,7 @@ def aws(
         return name
 
     yield profile
-    logged = [record.getMessage() + (record.exc_text or "") for record in caplog.get_records("call")]
-    assert_nothing_shows("\n".join(logged), secrets_seen(lab_door))
+    assert_nothing_shows("\n".join(map(text_of, caplog.get_records("call"))), secrets_seen(lab_door))
 
 
 @pytest.fixture
