@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,13 @@ import pytest
 from django.db import OperationalError, connections, transaction
 
 from django_aurora_routing import FailoverSuccessError
+from django_aurora_routing.aws.saml import _now_at
 from django_aurora_routing.core.logins import FederatedLogin
 from django_aurora_routing.core.options import parse_options
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.login_proxy import LoginProxy, make_certificate
 from tests.backends.aws_services import IDP_PASSWORD, IDP_USER, PROVIDER, ROLE, IdentityProvider, Relay, key_of_a_role
+from tests.backends.test_dbshell import Shell
 
 pytestmark = pytest.mark.lab
 Federated = Callable[..., str]
@@ -177,6 +182,25 @@ def test_something_else_than_sts_answers(federated: Federated, relay: Relay, ans
     """Of an answer that boto3 cannot read, its own error has the whole text."""
     relay.is_out, relay.another = True, answer
     refusal(federated(), r"boto3 could not read the answer|STS answered without credentials")
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=-3), timedelta(), timedelta(hours=3)])
+def test_how_long_keys_last_is_told_by_the_clock_of_aws(ahead: timedelta) -> None:
+    """Whatever this machine's own clock says."""
+    now = datetime.now(timezone.utc).replace(microsecond=0) + ahead
+    headers = {"date": format_datetime(now, usegmt=True)}
+    assert _now_at({"ResponseMetadata": {"HTTPHeaders": headers}}) == now
+    assert abs(_now_at({}) - datetime.now(timezone.utc)) < timedelta(minutes=1)
+
+
+def test_a_shell(
+    federated: Federated, door: LoginProxy, plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    argv, password, cleartext = Shell(tmp_path).run(federated(plugins=plugin))
+    assert door.problems == [""]
+    assert (password, cleartext) == (door.attempts[0].token, "1")
+    assert not any("X-Amz" in argument or IDP_PASSWORD in argument for argument in argv)
 
 
 def test_a_revoked_role(federated: Federated, door: LoginProxy) -> None:
