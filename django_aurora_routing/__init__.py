@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         FailoverFailedError,
         FailoverSuccessError,
         LoginError,
+        NoCredentialsError,
         TransactionResolutionUnknownError,
     )
     from .retries.requests import safe_to_retry
@@ -30,6 +31,7 @@ __all__ = [
     "FailoverFailedError",
     "FailoverSuccessError",
     "LoginError",
+    "NoCredentialsError",
     "NoReaderAvailable",
     "RoutingLocked",
     "StaleWrite",
@@ -82,6 +84,7 @@ _HOMES = {
     "FailoverFailedError": ".errors",
     "FailoverSuccessError": ".errors",
     "LoginError": ".errors",
+    "NoCredentialsError": ".errors",
     "NoReaderAvailable": ".routing.errors",
     "RoutingLocked": ".routing.errors",
     "StaleWrite": ".routing.stale_writes",

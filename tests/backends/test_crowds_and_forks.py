@@ -245,7 +245,8 @@ def test_nothing_runs_before_the_first_connection_and_nothing_after_release(
     from django_aurora_routing import release_resources
 
     def ours() -> list[str]:
-        return [t.name for t in threading.enumerate() if t.name.startswith("aurora-")]
+        names = [thread.name for thread in threading.enumerate()]
+        return [name for name in names if name.startswith("aurora-") and not name.startswith("aurora-lab-")]
 
     def left_after(seconds: float) -> list[str]:
         deadline = time.monotonic() + seconds

@@ -197,19 +197,19 @@ def test_stop_and_start_again() -> None:
     assert not cluster.directory.exists()
 
 
-def test_a_port_that_is_taken_is_named(lab_cluster: LocalCluster) -> None:
-    second = LocalCluster(readers=0, port=lab_cluster.port)
+def test_a_port_that_is_taken_is_named(cluster: LocalCluster) -> None:
+    second = LocalCluster(readers=0, port=cluster.port)
 
-    with pytest.raises(LabError, match=f"Port {lab_cluster.port} cannot be had"):
+    with pytest.raises(LabError, match=f"Port {cluster.port} cannot be had"):
         second.start()
     assert not second.directory.exists()
 
 
-def test_a_name_that_is_taken_is_named(lab_cluster: LocalCluster) -> None:
+def test_a_name_that_is_taken_is_named(cluster: LocalCluster) -> None:
     with pytest.raises(LabError, match="is there already"):
-        LocalCluster(name=lab_cluster.name).start()
+        LocalCluster(name=cluster.name).start()
 
-    assert lab_cluster.writer.state == "running"
+    assert cluster.writer.state == "running"
 
 
 def test_without_a_server_program_the_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
