@@ -162,7 +162,7 @@ class Program:
 
     def savepoint_by_hand(self, depth: int) -> None:
         kept = list(self.kept)
-        sid = transaction.savepoint(using=self.alias)
+        sid = connections[self.alias].savepoint()
         try:
             self.steps(depth + 1)
         finally:

@@ -99,7 +99,7 @@ def test_a_block_in_which_something_was_run_is_lost(
         if way == "a read":
             execute(writer, "SELECT 1")
         elif way == "a savepoint":
-            transaction.savepoint(using=writer)
+            connections[writer].savepoint()
         elif way == "an error":
             with pytest.raises(Exception, match="nothing"):
                 execute(writer, "SELECT nothing")

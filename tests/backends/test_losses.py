@@ -101,7 +101,7 @@ def in_a_savepoint(how: str) -> Call:
 SIDS: list[str] = []
 IN_A_BLOCK: dict[str, Call] = {
     **{name: call for name, call in UNSEEN.items() if "begin" not in name},
-    "savepoint": lambda alias: transaction.savepoint(using=alias),
+    "savepoint": lambda alias: connections[alias].savepoint(),
     "savepoint_commit": in_a_savepoint("savepoint_commit"),
     "savepoint_rollback": in_a_savepoint("savepoint_rollback"),
     "nested block": lambda alias: transaction.atomic(using=alias).__enter__(),
@@ -119,7 +119,7 @@ def test_a_loss_at_rest_fails_the_block(
 ) -> None:
     with pytest.raises(FailoverSuccessError) as lost, transaction.atomic(using=writer):
         insert(writer, 50)
-        SIDS[:] = [transaction.savepoint(using=writer)]
+        SIDS[:] = [connections[writer].savepoint()]
         end_at_rest(cluster, writer, way)
         IN_A_BLOCK[call](writer)
     assert lost.value.in_transaction
@@ -220,7 +220,7 @@ def test_a_loss_while_a_transaction_is_being_ended_or_divided(
     timer = threading.Timer(0.3, lambda: (old.reset(), old.heal()))
     with pytest.raises(expected.get(call, FailoverSuccessError)), transaction.atomic(using=writer):
         insert(writer, 50)
-        SIDS[:] = [transaction.savepoint(using=writer)]
+        SIDS[:] = [connections[writer].savepoint()]
         old.black_hole()
         timer.start()
         if call == "rollback":

@@ -272,7 +272,7 @@ def test_savepoints_by_hand_do_not_hide_a_loss(
 ) -> None:
     with pytest.raises(FailoverSuccessError), transaction.atomic(using=writer):
         insert(writer, 1)
-        sid = transaction.savepoint(using=writer)
+        sid = connections[writer].savepoint()
         insert(writer, 2)
         kill_and_promote(cluster)
         with contextlib.suppress(DatabaseError):
