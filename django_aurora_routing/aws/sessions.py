@@ -18,7 +18,8 @@ _is_silent: contextvars.ContextVar[bool] = contextvars.ContextVar("aurora_aws_is
 _LOGGERS = ("boto3", "botocore", "s3transfer", "urllib3")
 
 _lock = threading.Lock()
-_sessions: dict[tuple[int, str | None], Any] = {}  # by process as well: what a fork copied may be locked for ever
+# Each with a lock, held while boto3 asks somebody. By process as well: what a fork copied may be locked for ever.
+_sessions: dict[tuple[int, str | None], tuple[Any, threading.Lock]] = {}
 _CONNECT_SECONDS, _READ_SECONDS = 3, 5
 
 
@@ -42,14 +43,15 @@ def silence() -> Iterator[None]:
         _is_silent.reset(token)
 
 
-def _session(profile: str | None) -> Any:
+def _session(profile: str | None) -> tuple[Any, threading.Lock]:
     import boto3
 
     key = (os.getpid(), profile)
+    if (known := _sessions.get(key)) is not None:
+        return known
+    made = boto3.Session(profile_name=profile), threading.Lock()
     with _lock:
-        if (session := _sessions.get(key)) is None:
-            session = _sessions[key] = boto3.Session(profile_name=profile)
-        return session
+        return _sessions.setdefault(key, made)
 
 
 def forget(profile: str | None) -> None:
@@ -63,8 +65,8 @@ def credentials(profile: str | None) -> Any:
 
     Raises Unavailable when it finds none.
     """
-    session = _session(profile)
-    with _lock:  # the first call looks for them
+    session, lock = _session(profile)
+    with lock:  # the first call looks for them
         found = session.get_credentials()
     if found is None:
         raise Unavailable(
@@ -86,8 +88,8 @@ def client(service: str, *, profile: str | None, region: str, endpoint: str | No
     }
     if not signs:
         limits["signature_version"] = UNSIGNED
-    session = _session(profile)
-    with _lock:  # to make a client is not thread-safe
+    session, lock = _session(profile)
+    with lock:  # to make a client is not thread-safe
         return session.client(service, region_name=region, endpoint_url=endpoint, config=Config(**limits))
 
 

@@ -20,6 +20,9 @@ def demanded_tls(given: Mapping[str, object], driver_names: Collection[str], say
     """
     if given.get("unix_socket"):
         say("unix_socket", f"cannot be used: {_WHY}", "Use HOST and PORT.")
+    for name in ("read_default_file", "read_default_group"):  # a library may heed what they say of TLS before our own
+        if given.get(name):
+            say(name, f"cannot be used: {_WHY}", "Write its settings in DATABASES.")
     if "ssl_mode" in driver_names:
         return _for_mysqlclient(given, say)
     if given.get("ssl_disabled"):

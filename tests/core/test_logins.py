@@ -51,6 +51,8 @@ def test_mysqlclient_verifies_too() -> None:
     parsed = parse(plugins="iam", names=names, ssl={"ca": "x"})
     assert dict(parsed.driver) == {"ssl": {"ca": "x"}, "ssl_mode": "VERIFY_IDENTITY"}
     assert "needs 'ca'" in problems(parse(plugins="iam", names=names))[0]
+    file = parse(plugins="iam", names={*names, "read_default_file"}, ssl={"ca": "x"}, read_default_file="/etc/my.cnf")
+    assert "OPTIONS['read_default_file']: cannot be used" in problems(file)[0]
     assert (
         "'REQUIRED' will not do" in problems(parse(plugins="iam", names=names, ssl={"ca": "x"}, ssl_mode="REQUIRED"))[0]
     )
