@@ -159,12 +159,17 @@ def test_all_children_of_a_celery_worker_go_on(cluster: LocalCluster, tmp_path: 
     app.conf.broker_transport_options = {**folders, "control_folder": str(tmp_path / "control")}
 
     def pids(first: int) -> set[str]:
-        """Queue orders and wait until all are there; who has made them."""
-        for key in range(first, first + 20):
-            app.send_task("order", (key,))
-        made = f"SELECT v FROM app.t WHERE id >= {first}"
-        assert eventually(lambda: len(cluster.writer.query(made)) == 20), log.read_text()
-        return {str(pid) for (pid,) in cluster.writer.query(made)}
+        """Queue orders and wait until all are there, until each child has had its share; who has made them."""
+        seen: set[str] = set()
+        for start in range(first, first + 200, 20):
+            for key in range(start, start + 20):
+                app.send_task("order", (key,))
+            made = f"SELECT v FROM app.t WHERE id >= {start}"
+            assert eventually(lambda made=made: len(cluster.writer.query(made)) == 20), log.read_text()  # type: ignore[misc]
+            seen |= {str(pid) for (pid,) in cluster.writer.query(made)}
+            if len(seen) >= WORKERS:
+                break
+        return seen
 
     log = tmp_path / "log"
     worker = ("-m", "celery", "-A", "tasks_of_test", "worker", "--pool", "prefork", "--concurrency", str(WORKERS))
@@ -177,5 +182,5 @@ def test_all_children_of_a_celery_worker_go_on(cluster: LocalCluster, tmp_path: 
         before = pids(0)
         assert len(before) == WORKERS
         kill_and_promote(cluster)
-        assert pids(100) == before
+        assert pids(1000) == before
     assert "Traceback" not in log.read_text()
