@@ -23,7 +23,7 @@ from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_my
 from ..core.options import FailoverMode, ParsedOptions
 from ..core.secret import hidden
 from ..drivers.base import Connection, Driver, Look
-from ..drivers.sockets import nothing_seen
+from ..drivers.sockets import is_ended_by_peer, nothing_seen
 from ..errors import (
     FailoverError,
     FailoverFailedError,
@@ -268,7 +268,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
             return facts.timed_out
         params = self._parsed[1].driver if self._parsed is not None else {}
         has_limit = any(params.get(name) for name in ("read_timeout", "write_timeout"))
-        return has_limit and not self.look(0)
+        return has_limit and not is_ended_by_peer(self.look(0))
 
     @property
     def ran_out_of_time(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
 
-Look = Callable[[int], Sequence[object]]
+Look = Callable[[int], Sequence[tuple[int, int]]]
 """Called with 0, says whether the other end of a socket has hung up: something if so, and nothing if not."""
 
 Connection = Any

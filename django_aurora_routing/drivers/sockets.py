@@ -43,9 +43,14 @@ def look_at(fd: int) -> Look:
     return polled.poll  # type: ignore[no-any-return]
 
 
-def nothing_seen(timeout: int) -> Sequence[object]:
+def nothing_seen(timeout: int) -> Sequence[tuple[int, int]]:
     """The look where there is no socket to look at."""
     return ()
+
+
+def is_ended_by_peer(seen: Sequence[tuple[int, int]]) -> bool:
+    """Whether a look has seen the other end go; not where the socket has been closed here."""
+    return any(event != select.POLLNVAL for _, event in seen)
 
 
 def descriptor_in(session: object) -> int | None:
