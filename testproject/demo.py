@@ -96,15 +96,17 @@ def migrate(cluster: LocalCluster, other: LocalServer) -> None:
 def show_reads_and_writes(cluster: LocalCluster) -> None:
     from django.db import connections
 
+    from django_aurora_routing import scope
     from testproject.shop.instances import instance_name
     from testproject.shop.models import Order, Product
     from testproject.shop.orders import place_order
 
     def read_once(_: int) -> str:
         try:
-            found = Product.objects.all()
-            assert len(found) == 4
-            return instance_name(found.db)
+            with scope():  # as each request is: within one, no read may be older than the one before it
+                found = Product.objects.all()
+                assert len(found) == 4
+                return instance_name(found.db)
         finally:
             connections.close_all()
 
