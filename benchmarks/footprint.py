@@ -31,6 +31,7 @@ from ._contenders import (
     installed,
 )
 from ._tables import print_table, with_ratio
+from ._talk import said, tell
 
 IMPORTS, QUICK_IMPORTS = 9, 3
 REST_SECONDS = 12.0  # our host monitor ends its thread after 10
@@ -96,20 +97,6 @@ def step(process: subprocess.Popen[str], cluster: LocalCluster, name: str) -> di
     connections = sum(instance.query(count, [cluster.user])[0][0] for instance in running)
     tell(process, "rest")
     return {**said(process), "connections": connections}
-
-
-def tell(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdin is not None
-    print(line, file=process.stdin, flush=True)
-
-
-def said(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit(f"a process ended with {process.wait()}")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
 
 
 def report(records: Sequence[Record]) -> None:

@@ -36,6 +36,7 @@ from ._contenders import (
 )
 from ._rows import CREATE_TABLE
 from ._tables import print_table
+from ._talk import said, tell
 
 ROUNDS, QUICK_ROUNDS = 5, 1
 THREADS = 200
@@ -158,20 +159,6 @@ def crowd(database: dict[str, Any], way: str, threads: int) -> Iterator[subproce
             yield process
         finally:
             process.kill()
-
-
-def tell(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdin is not None
-    print(line, file=process.stdin, flush=True)
-
-
-def said(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit(f"a crowd ended with {process.wait()}")
-    account: dict[str, Any] = json.loads(line)
-    return account
 
 
 def report(records: Sequence[Record], floors: Sequence[Record], threads: int) -> None:
