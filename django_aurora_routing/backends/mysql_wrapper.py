@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from ..cluster.credentials import CREDENTIALS
-from ..core.options import nearest
+from ..core.option_values import nearest
 from ..core.secret import hidden
 from .wrapper import ClusterWrapperMixin
 

@@ -14,7 +14,8 @@ from ..cluster.credentials import CREDENTIALS
 from ..cluster.link import Link, Links
 from ..cluster.registry import cluster_of, known_cluster
 from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint
-from ..core.options import Options, ParsedOptions, Problem, parse_options
+from ..core.option_values import Problem
+from ..core.options import Options, ParsedOptions, parse_options
 from ..core.secret import names_an_account
 from ..drivers.base import Driver
 

@@ -158,35 +158,3 @@ SPELLINGS = {"connection_timeout": "connect_timeout"}
 # A prefixed driver option goes to the connections that a monitor makes, not to the application's.
 MONITOR_PREFIXES = ("topology-monitoring-", "monitoring-")
 LATER_PREFIXES = ("blue-green-monitoring-", "frt-", "limitless-router-monitor-")
-
-# What each plugin name switches on. `None`: known, but not built yet, so it is refused rather than ignored.
-TOPOLOGY, FAILOVER, MONITORING, LOGIN = "topology", "failover", "host monitoring", "login"
-PLUGIN_TABLE: dict[str, frozenset[str] | None] = {
-    "initial_connection": frozenset({TOPOLOGY}),
-    "aurora_connection_tracker": frozenset({TOPOLOGY}),
-    "stale_dns": frozenset({TOPOLOGY}),
-    "read_write_splitting": frozenset({TOPOLOGY}),
-    "failover": frozenset({TOPOLOGY, FAILOVER, MONITORING}),
-    "failover_v2": frozenset({TOPOLOGY, FAILOVER, MONITORING}),
-    "host_monitoring": frozenset({MONITORING, TOPOLOGY}),
-    "host_monitoring_v2": frozenset({MONITORING, TOPOLOGY}),
-    "iam": frozenset({LOGIN}),
-    "aws_secrets_manager": frozenset({LOGIN}),
-    "federated_auth": frozenset({LOGIN}),
-    "okta": frozenset({LOGIN}),
-    **dict.fromkeys(
-        (
-            "custom_endpoint",
-            "srw",
-            "gdb_failover",
-            "gdb_rw",
-            "fastest_response_strategy",
-            "bg",
-            "limitless",
-            "connect_time",
-            "execute_time",
-            "dev",
-        )
-    ),
-}
-DEFAULT_PLUGINS = ("initial_connection", "aurora_connection_tracker", "failover_v2", "host_monitoring_v2")

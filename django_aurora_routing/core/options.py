@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -13,47 +12,13 @@ from typing import Any
 from .detection import DEFAULT_DETECTION, Detection
 from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts
 from .logins import TOKEN_PLUGINS, Login, read_login
-from .option_table import (
-    BOOL,
-    CHOICE,
-    DEFAULT_PLUGINS,
-    FAILOVER,
-    HOSTS,
-    INT,
-    LATER_DIALECTS,
-    LATER_PREFIXES,
-    LATER_STRATEGIES,
-    MILLISECONDS,
-    MONITOR_PREFIXES,
-    MONITORING,
-    OPTION_TABLE,
-    PLUGIN_TABLE,
-    SECONDS,
-    SPELLINGS,
-    TOPOLOGY,
-    OptionRow,
-)
-from .secret import SECRET_NAMES, hidden, names_an_account
+from .option_table import LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
+from .option_values import Given, Problem, nearest, parse_value
+from .plugins import DEFAULT_PLUGINS, FAILOVER, MONITORING, PLUGIN_TABLE, TOPOLOGY, parse_plugins
+from .secret import hidden, names_an_account
 from .tls import demanded_tls
 
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong with a setting: which, what, and what to write instead."""
-
-    setting: str
-    message: str
-    hint: str
-    fatal: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.setting}: {self.message} {self.hint}".strip()
-
-
-# By the unit in which the value is written. Nobody waits for longer than a million seconds, nor can all of Python and
-# the driver; below a millisecond nothing could ever be done in time.
 _LIMIT = OPTION_TABLE["connect_timeout"]  # which monitors take, too, whatever their driver calls it
-_LIMITS = {INT: (1, 1_000_000), SECONDS: (0.001, 1_000_000), MILLISECONDS: (1, 1_000_000_000)}
 
 
 class FailoverMode(enum.Enum):
@@ -124,12 +89,6 @@ class ParsedOptions:
     problems: tuple[Problem, ...]
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """A hint that names the nearest right spelling, or lists nothing when there is none."""
-    matches = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"Did you mean {matches[0]!r}?" if matches else ""
-
-
 def parse_options(
     raw: Mapping[Any, object],
     *,
@@ -158,7 +117,7 @@ def parse_options(
         name = SPELLINGS.get(name, name)
         prefix = next((p for p in (*MONITOR_PREFIXES, *LATER_PREFIXES) if name.startswith(p)), None)
         if row := OPTION_TABLE.get(name):
-            parsed = _parse_value(row, value, problems)
+            parsed = parse_value(row, value, problems)
             if row.active:
                 values[name] = parsed
             else:
@@ -168,7 +127,7 @@ def parse_options(
         elif prefix is not None:
             plain = name.removeprefix(prefix)
             if (plain := SPELLINGS.get(plain, plain)) == _LIMIT.name:
-                limit = _parse_value(replace(_LIMIT, name=name), value, problems)
+                limit = parse_value(replace(_LIMIT, name=name), value, problems)
                 for_monitors[prefix] |= {} if limit is None else {plain: limit}
             elif plain in driver_names:
                 for_monitors[prefix][plain] = hidden(plain, value)
@@ -182,15 +141,15 @@ def parse_options(
         else:
             hint = nearest(name, {*OPTION_TABLE, *driver_names}) or "See the documentation's list of options."
             problems.append(Problem(setting, "is not an option of this backend or its driver.", hint))
-    options = _build(values, for_monitors, host, port, problems)
-    say = partial(_say, problems)
+    given = Given(values, problems)
+    options = _build(given, for_monitors, host, port)
     login = read_login(
         options.plugins,
-        lambda name: values[name] if values.get(name) is not None else OPTION_TABLE[name].default,
+        given.of,
         host=host,
         user=str(driver.get("user") or user),
         password=password,
-        say=say,
+        say=given.say,
     )
     if not TOKEN_PLUGINS.isdisjoint(options.plugins):
         driver |= demanded_tls(driver, driver_names, partial(_say_of, problems, "", driver_names))
@@ -202,61 +161,44 @@ def parse_options(
     return ParsedOptions(options, MappingProxyType(driver), tuple(problems))
 
 
-def _say(problems: list[Problem], setting: str, message: str, hint: str) -> None:
-    problems.append(Problem(setting, message, hint))
-
-
 def _say_of(problems: list[Problem], prefix: str, names: Collection[str], name: str, message: str, hint: str) -> None:
     """Of an argument of the driver, if it is one of these: with a prefix, the others have been spoken of without."""
     if name in names:
         problems.append(Problem(f"OPTIONS['{prefix}{name}']", message, hint))
 
 
-def _build(
-    values: dict[str, object],
-    for_monitors: dict[str, dict[str, object]],
-    host: str,
-    port: int,
-    problems: list[Problem],
-) -> Options:
-    def of(name: str) -> object:
-        return values[name] if values.get(name) is not None else OPTION_TABLE[name].default
-
-    def number(name: str) -> float:
-        return float(of(name))  # type: ignore[arg-type]
-
+def _build(given: Given, for_monitors: Mapping[str, Mapping[str, object]], host: str, port: int) -> Options:
+    of, number = given.of, given.number
     pattern: HostPattern | None = None
-    if text := values.get("cluster_instance_host_pattern"):
+    if text := of("cluster_instance_host_pattern"):
         try:
             pattern = parse_host_pattern(str(text), port)
         except ValueError as exc:
-            problems.append(Problem("OPTIONS['cluster_instance_host_pattern']", f"{text!r} cannot be used: {exc}.", ""))
+            given.say("OPTIONS['cluster_instance_host_pattern']", f"{text!r} cannot be used: {exc}.")
     hosts: tuple[Address, ...] = ()
     try:
         hosts = parse_hosts(of("hosts"), port)
     except ValueError as exc:
         hint = "Write a list of names, 'host' or 'host:port', or one text with commas between them."
-        problems.append(Problem("OPTIONS['hosts']", f"{exc}.", hint))
+        given.say("OPTIONS['hosts']", f"{exc}.", hint)
     is_reader_endpoint = parse_endpoint(host).kind is EndpointKind.READER
     read_only = bool(of("read_only"))
     mode = of("failover_mode")
     if mode is None:
         mode = "reader_or_writer" if read_only or is_reader_endpoint else "strict_writer"
     if read_only and mode == "strict_writer":
-        problems.append(
-            Problem(
-                "OPTIONS['failover_mode']",
-                "'strict_writer' contradicts OPTIONS['read_only'].",
-                "Use 'reader_or_writer' or 'strict_reader', or leave it out.",
-            )
+        given.say(
+            "OPTIONS['failover_mode']",
+            "'strict_writer' contradicts OPTIONS['read_only'].",
+            "Use 'reader_or_writer' or 'strict_reader', or leave it out.",
         )
     strategy = str(of("reader_host_selector_strategy"))
     return Options(
-        plugins=_parse_plugins(values.get("plugins"), problems),
-        cluster_id=str(values["cluster_id"]) if values.get("cluster_id") is not None else None,
+        plugins=parse_plugins(of("plugins"), given.problems),
+        cluster_id=given.text("cluster_id"),
         host_pattern=pattern,
         hosts=hosts,
-        dialect=_optional_text(of("wrapper_dialect")),
+        dialect=given.text("wrapper_dialect"),
         connect_timeout=number("connect_timeout"),
         read_only=read_only,
         failover_mode=FailoverMode(mode),
@@ -276,76 +218,3 @@ def _build(
         topology_monitor_params=MappingProxyType(for_monitors["topology-monitoring-"]),
         host_monitor_params=MappingProxyType(for_monitors["monitoring-"]),
     )
-
-
-def _optional_text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _parse_plugins(value: object, problems: list[Problem]) -> tuple[str, ...]:
-    if value is None:
-        return DEFAULT_PLUGINS
-    names = tuple(name.strip() for name in str(value).split(",") if name.strip())
-    known = []
-    for name in names:
-        if name not in PLUGIN_TABLE:
-            hint = nearest(name, PLUGIN_TABLE) or f"Known plugins: {', '.join(sorted(PLUGIN_TABLE))}."
-            problems.append(Problem("OPTIONS['plugins']", f"unknown plugin {name!r}.", hint))
-        elif PLUGIN_TABLE[name] is None:
-            built = ", ".join(sorted(name for name, rooms in PLUGIN_TABLE.items() if rooms is not None))
-            hint = f"Remove it, or use one of: {built}."
-            problems.append(
-                Problem("OPTIONS['plugins']", f"the plugin {name!r} is not available in this version.", hint)
-            )
-        else:
-            known.append(name)
-    return tuple(known)
-
-
-def _parse_value(row: OptionRow, value: object, problems: list[Problem]) -> object:
-    """The value in our units, or None (meaning the default) after having noted a problem."""
-    if value is None or row.kind == HOSTS:
-        return value
-    setting = f"OPTIONS[{row.name!r}]"
-    if row.kind == BOOL:
-        if isinstance(value, bool):
-            return value
-        if str(value).strip().lower() in ("true", "false"):
-            return str(value).strip().lower() == "true"
-        problems.append(Problem(setting, f"must be True or False, not {value!r}.", ""))
-        return None
-    if row.kind in (INT, SECONDS, MILLISECONDS):
-        try:
-            if isinstance(value, bool):
-                raise TypeError
-            number = float(value)  # type: ignore[arg-type]
-            if number != number or number in (float("inf"), float("-inf")):
-                raise ValueError
-            if row.kind == INT and number != int(number):
-                raise ValueError
-        except (TypeError, ValueError, OverflowError):
-            unit = "a whole number" if row.kind == INT else f"a number of {row.kind}"
-            problems.append(Problem(setting, f"must be {unit}, not {value!r}.", ""))
-            return None
-        least, most = row.limits or _LIMITS[row.kind]
-        if row.active and not least <= number <= most:
-            problems.append(Problem(setting, f"must be from {least:g} to {most:.0f}, not {value!r}.", ""))
-            return None
-        return number / 1000 if row.kind == MILLISECONDS else number
-    if row.kind == CHOICE:
-        text = str(value).strip()
-        folded = text.lower().replace("-", "_") if row.name == "failover_mode" else text.lower()
-        if folded in row.choices:
-            return folded
-        if folded in (*LATER_STRATEGIES, *LATER_DIALECTS):
-            problem = f"{text!r} is not available in this version."
-        else:
-            problem = f"{text!r} is not a choice. {nearest(folded, row.choices)}".strip()
-        problems.append(Problem(setting, problem, f"Use one of: {', '.join(row.choices)}."))
-        return None
-    if row.active and (isinstance(value, bool) or not isinstance(value, (str, int))):
-        hint = "Write the names in one text, with commas between them." if row.name == "plugins" else ""
-        shown = "" if row.name in SECRET_NAMES else f", not {value!r}"
-        problems.append(Problem(setting, f"must be text{shown}.", hint))
-        return None
-    return hidden(row.name, str(value))

@@ -4,8 +4,9 @@ import pytest
 
 from django_aurora_routing.core.detection import Detection
 from django_aurora_routing.core.endpoints import Address
-from django_aurora_routing.core.option_table import DEFAULT_PLUGINS
-from django_aurora_routing.core.options import FailoverMode, Options, ParsedOptions, Problem, parse_options
+from django_aurora_routing.core.option_values import Problem
+from django_aurora_routing.core.options import FailoverMode, Options, ParsedOptions, parse_options
+from django_aurora_routing.core.plugins import DEFAULT_PLUGINS
 
 MISPLACED = {"pool_size": "Use CONN_MAX_AGE."}
 DRIVER = {"ssl_ca", "charset", "connection_timeout", "autocommit", "read_timeout", "use_pure"}

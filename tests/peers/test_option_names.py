@@ -9,7 +9,8 @@ pytest.importorskip("aws_advanced_python_wrapper")
 from aws_advanced_python_wrapper.plugin_service import PluginManager
 from aws_advanced_python_wrapper.utils.properties import WrapperProperties, WrapperProperty
 
-from django_aurora_routing.core.option_table import OPTION_TABLE, PLUGIN_TABLE
+from django_aurora_routing.core.option_table import OPTION_TABLE
+from django_aurora_routing.core.plugins import PLUGIN_TABLE
 from django_aurora_routing.drivers.mysql_connector import OPTION_NAMES
 
 pytestmark = pytest.mark.peers
