@@ -115,6 +115,26 @@ def test_w003_for_a_token_that_rds_would_not_take() -> None:
         assert ids(default={**conf, "HOST": host}) == []
 
 
+PROXY = "shop.proxy-abc.eu-west-1.rds.amazonaws.com"
+
+
+def test_i002_for_a_proxy_whose_cluster_cannot_be_seen() -> None:
+    (message,) = messages(default={"HOST": PROXY.upper()})
+    assert message.id == "aurora_routing.I002"
+    assert "RDS proxy" in message.msg
+    meant: list[dict[str, Any]] = [{"plugins": ""}, {"plugins": "", "read_only": True}]
+    for options in meant:
+        assert ids(default={"HOST": PROXY, "OPTIONS": options}) == []
+    named = {"plugins": "failover", "wrapper_dialect": "aurora-mysql"}
+    assert ids(default={"HOST": PROXY, "OPTIONS": named}) == ["aurora_routing.I002"]
+
+
+def test_e003_for_a_shard_group() -> None:
+    (message,) = messages(default={"HOST": "shop.shardgrp-abc.eu-west-1.rds.amazonaws.com"})
+    assert message.id == "aurora_routing.E003"
+    assert "PostgreSQL only" in message.msg
+
+
 def test_w001_says_so_where_the_c_extension_does_not_load_and_only_there() -> None:
     with override_settings(DATABASES={"default": {"ENGINE": ENGINE}}):
         found = [m for m in run_checks(tags=["aurora_routing"]) if m.id == "aurora_routing.W001"]

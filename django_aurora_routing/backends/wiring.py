@@ -13,7 +13,7 @@ from ..cluster.connector import Search
 from ..cluster.credentials import CREDENTIALS
 from ..cluster.link import Link, Links
 from ..cluster.registry import cluster_of, known_cluster
-from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint
+from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint, plain_host
 from ..core.option_values import Problem
 from ..core.options import Options, ParsedOptions, parse_options
 from ..core.secret import names_an_account
@@ -33,7 +33,8 @@ _MONITOR_READ_TIMEOUT = 5  # seconds; drivers take whole ones only
 
 def seed_of(settings_dict: Mapping[str, Any]) -> Address:
     """HOST and PORT of an alias, with MySQL's defaults."""
-    return Address(settings_dict.get("HOST") or "localhost", int(settings_dict.get("PORT") or DEFAULT_PORT))
+    host = plain_host(settings_dict.get("HOST") or "localhost")
+    return Address(host, int(settings_dict.get("PORT") or DEFAULT_PORT))
 
 
 def parse_settings(
@@ -73,6 +74,14 @@ def checked_options(
     return parsed
 
 
+def is_placed(settings_dict: Mapping[str, Any], options: Options) -> bool:
+    """Whether the alias's connections are placed on an instance of a cluster; else it talks to HOST alone.
+
+    It does when no plugin wants the topology, and when HOST is a proxy, which tells nothing of what is behind it.
+    """
+    return options.uses_topology and not parse_endpoint(seed_of(settings_dict).host).kind.hides_instances
+
+
 def cluster_key_of(settings_dict: Mapping[str, Any], options: Options) -> str:
     """What the alias's cluster is known by in this process."""
     seed = seed_of(settings_dict)
@@ -97,14 +106,16 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
 
 def cluster_known_to(settings_dict: Mapping[str, Any], options: Options, driver: Driver) -> Cluster | None:
     """The alias's cluster, if anybody in this process has connected to it; for who may not connect himself."""
-    return known_cluster((cluster_key_of(settings_dict, options), driver)) if options.uses_topology else None
+    return (
+        known_cluster((cluster_key_of(settings_dict, options), driver)) if is_placed(settings_dict, options) else None
+    )
 
 
 def search_for(
     settings_dict: Mapping[str, Any], options: Options, driver: Driver, params: Mapping[str, Any]
 ) -> Search | None:
-    """What places the alias's connections; None when it talks to HOST alone (no plugin wants the topology)."""
-    if not options.uses_topology or params.get("unix_socket"):
+    """What places the alias's connections; None when it talks to HOST alone."""
+    if not is_placed(settings_dict, options) or params.get("unix_socket"):
         return None
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
     # As a server has it, so that nothing needs to be sent for it; the drivers' own default is another.

@@ -36,18 +36,46 @@ def check_options(app_configs: Any, databases: Iterable[str] | None = None, **kw
 
 def check_host_pattern(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """E002: HOST does not tell how instances are named, and nothing else does."""
-    from ..backends.wiring import cluster_settings_of
+    from ..backends.wiring import cluster_settings_of, is_placed
 
     messages: list[CheckMessage] = []
     for alias in _our_aliases():
         options, host = alias.parsed.options, str(alias.settings.get("HOST") or "")
-        needs = options.uses_topology and options.dialect == "aurora-mysql"
+        needs = is_placed(alias.settings, options) and options.dialect == "aurora-mysql"
         if needs and cluster_settings_of(alias.settings, options).pattern is None:
             messages.append(
                 Error(
                     f"DATABASES[{alias.name!r}]: HOST {host!r} does not tell how its cluster's instances are named.",
                     hint="Set OPTIONS['cluster_instance_host_pattern'], e.g. '?.abc123.eu-west-1.rds.amazonaws.com'.",
                     id="aurora_routing.E002",
+                )
+            )
+    return messages
+
+
+def check_proxies(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """E003, I002: HOST is something that hides its instances: a shard group, which is not MySQL's; an RDS proxy."""
+    messages: list[CheckMessage] = []
+    for alias in _our_aliases():
+        options, host = alias.parsed.options, str(alias.settings.get("HOST") or "")
+        kind = parse_endpoint(host).kind
+        if kind is EndpointKind.SHARD_GROUP:
+            messages.append(
+                Error(
+                    f"DATABASES[{alias.name!r}]: HOST {host!r} is a shard group of Aurora Limitless, which there is "
+                    "for PostgreSQL only.",
+                    hint="Use the endpoint of a MySQL cluster.",
+                    id="aurora_routing.E003",
+                )
+            )
+        elif kind is EndpointKind.PROXY and options.uses_topology and (options.uses_failover or not options.read_only):
+            messages.append(
+                Info(
+                    f"DATABASES[{alias.name!r}]: HOST {host!r} is an RDS proxy, which chooses the instance and "
+                    "does the failover by itself. The alias talks to it alone, without host monitoring and topology.",
+                    hint="Use the cluster's endpoint, or say that it is meant: leave such names out of "
+                    "OPTIONS['plugins'], which may be ''.",
+                    id="aurora_routing.I002",
                 )
             )
     return messages
@@ -76,12 +104,12 @@ def check_c_extension(app_configs: Any, databases: Iterable[str] | None = None, 
 
 def check_clusters(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """W002: aliases that share a cluster, and so its monitors, ask for different ones."""
-    from ..backends.wiring import cluster_key_of, cluster_settings_of
+    from ..backends.wiring import cluster_key_of, cluster_settings_of, is_placed
 
     messages: list[CheckMessage] = []
     first: dict[tuple[str, str], tuple[str, Any]] = {}  # aliases on different drivers share no monitors
     for alias in _our_aliases():
-        if not alias.parsed.options.uses_topology:
+        if not is_placed(alias.settings, alias.parsed.options):
             continue
         wanted = cluster_settings_of(alias.settings, alias.parsed.options)
         key = (alias.engine, cluster_key_of(alias.settings, alias.parsed.options))
@@ -105,7 +133,7 @@ def check_signed_host(app_configs: Any, databases: Iterable[str] | None = None, 
     for alias in _our_aliases():
         login, host = alias.parsed.options.login, str(alias.settings.get("HOST") or "")
         token = login.token if isinstance(login, FederatedLogin) else login
-        is_other = parse_endpoint(host).kind is EndpointKind.OTHER and ".rds." not in host  # a global database's is one
+        is_other = parse_endpoint(host).kind is EndpointKind.OTHER
         if isinstance(token, IamLogin) and not token.host and is_other:
             messages.append(
                 Warning(
@@ -132,4 +160,4 @@ def _our_aliases() -> Iterator[_Alias]:
         yield _Alias(name, engine, conf, parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS))
 
 
-CHECKS = (check_options, check_host_pattern, check_c_extension, check_clusters, check_signed_host)
+CHECKS = (check_options, check_host_pattern, check_proxies, check_c_extension, check_clusters, check_signed_host)

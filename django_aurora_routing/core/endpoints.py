@@ -29,14 +29,30 @@ class EndpointKind(enum.Enum):
     READER = "reader endpoint"
     CUSTOM = "custom endpoint"
     INSTANCE = "instance endpoint"
+    GLOBAL = "global database's endpoint"
     PROXY = "RDS proxy"
+    SHARD_GROUP = "shard group"
     IP = "IP address"
     OTHER = "other host"
+
+    @property
+    def is_rds(self) -> bool:
+        """Whether it is a name of RDS's own."""
+        return self not in (EndpointKind.IP, EndpointKind.OTHER)
+
+    @property
+    def hides_instances(self) -> bool:
+        """Whether what listens there chooses the instance by itself, and does the failover: HOST is all there is."""
+        return self in (EndpointKind.PROXY, EndpointKind.SHARD_GROUP)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A host name taken apart. `domain` is the part all instances of the cluster share (RDS names only)."""
+    """A host name taken apart.
+
+    `name` is the first part of an RDS name, `domain` the part that all instances of the cluster share; a global
+    database's endpoint has no region. `is_green` and `is_old` say which side of a blue/green deployment it is.
+    """
 
     host: str
     kind: EndpointKind
@@ -44,39 +60,71 @@ class Endpoint:
     domain: str = ""
     region: str = ""
 
+    @property
+    def is_green(self) -> bool:
+        """Whether it is named as the staging side of a deployment is before the switchover."""
+        return _GREEN.search(self.name) is not None
 
-# <name>.[cluster-|cluster-ro-|cluster-custom-|proxy-]<account>.<region>.rds.amazonaws.com, the China partition's
-# two forms (…rds.amazonaws.com.cn and rds.<region>.amazonaws.com.cn) and the other partitions' suffixes.
+    @property
+    def is_old(self) -> bool:
+        """Whether it is named as the former production side is after the switchover."""
+        return _OLD.search(self.name) is not None
+
+    @property
+    def plain_name(self) -> str:
+        """`name` as it is without a deployment."""
+        return without_blue_green(self.name)
+
+
+# <name>.[prefix]<account>.<region>.rds.<suffix>, and with the two parts in the middle the other way round, as newer
+# regions of China and those of GovCloud and the closed partitions have them. All suffixes are taken in both orders:
+# https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Endpoints.Cluster.html, and `dnsSuffix` in
+# botocore's partitions.json. A proxy's further endpoints are <name>.endpoint.proxy-<account>...
 _RDS = re.compile(
-    r"^(?P<name>[^.]+)\.(?P<prefix>cluster-ro-|cluster-custom-|cluster-|proxy-)?"
-    r"(?P<domain>(?P<account>[a-z0-9]+)\.(?:(?P<region>[a-z0-9-]+)\.rds|rds\.(?P<region2>[a-z0-9-]+))"
-    r"\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|csp\.hci\.ic\.gov|cloud\.adc-e\.uk))$"
+    r"(?P<name>[^.]+(?:\.endpoint(?=\.proxy-))?)\."
+    r"(?P<prefix>cluster-ro-|cluster-custom-|cluster-|proxy-|shardgrp-|global-)?"
+    r"(?P<domain>[a-z0-9]+\.(?:(?P<region>[a-z0-9-]+)\.rds|rds\.(?P<region2>[a-z0-9-]+))"
+    r"\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|csp\.hci\.ic\.gov|cloud\.adc-e\.uk))"
 )
 _KIND_OF_PREFIX = {
     "cluster-": EndpointKind.CLUSTER,
     "cluster-ro-": EndpointKind.READER,
     "cluster-custom-": EndpointKind.CUSTOM,
     "proxy-": EndpointKind.PROXY,
+    "shardgrp-": EndpointKind.SHARD_GROUP,
+    "global-": EndpointKind.GLOBAL,
     None: EndpointKind.INSTANCE,
 }
+_OF_NO_REGION = "global"  # where a region would be, in a global database's endpoint
+
+# https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/blue-green-deployments-switching.html
+_GREEN, _OLD = re.compile(r"-green-[0-9a-z]{6}$"), re.compile(r"-old[0-9]+$")
 
 
 def parse_endpoint(host: str) -> Endpoint:
-    """Take a host name apart; upper case and a trailing dot do not matter."""
-    plain = host.strip().rstrip(".").lower()
-    if match := _RDS.match(plain):
-        return Endpoint(
-            plain,
-            _KIND_OF_PREFIX[match["prefix"]],
-            match["name"],
-            match["domain"],
-            match["region"] or match["region2"],
-        )
+    """Take a host name apart; upper case and a trailing dot do not matter. Never raises."""
+    plain = plain_host(host)
+    if match := _RDS.fullmatch(plain):
+        kind, region = _KIND_OF_PREFIX[match["prefix"]], match["region"] or match["region2"]
+        if (kind is EndpointKind.GLOBAL) is (region == _OF_NO_REGION):
+            region = "" if kind is EndpointKind.GLOBAL else region
+            return Endpoint(plain, kind, match["name"], match["domain"], region)
     try:
         ip_address(plain)
     except ValueError:
         return Endpoint(plain, EndpointKind.OTHER)
     return Endpoint(plain, EndpointKind.IP)
+
+
+def plain_host(host: str) -> str:
+    """A host name as we compare it: in lower case, without a trailing dot."""
+    return host.strip().rstrip(".").lower()
+
+
+def without_blue_green(name: str) -> str:
+    """The name of an instance or cluster, or its host name, without what a blue/green deployment has added to it."""
+    first, dot, rest = name.partition(".")
+    return _OLD.sub("", _GREEN.sub("", first)) + dot + rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +144,14 @@ def parse_host_pattern(text: str, default_port: int) -> HostPattern:
     Raises ValueError with the reason when no instance could ever be reached through it.
     """
     host, colon, port_text = text.strip().partition(":")
+    host = plain_host(host)
     if host.count("?") != 1:
         raise ValueError("it must contain exactly one '?', which stands for the instance id")
     if host == "?" or not re.fullmatch(r"[A-Za-z0-9_.-]*\?[A-Za-z0-9_.-]*", host):
         raise ValueError("it must be a host name such as '?.abc123.eu-west-1.rds.amazonaws.com'")
-    if parse_endpoint(host.replace("?", "x")).kind in (
-        EndpointKind.CLUSTER,
-        EndpointKind.READER,
-        EndpointKind.CUSTOM,
-    ):
-        raise ValueError("it names a cluster endpoint; instances are named without the 'cluster-' part")
+    kind = parse_endpoint(host.replace("?", "x")).kind
+    if kind.is_rds and kind is not EndpointKind.INSTANCE:
+        raise ValueError(f"it is the name of a {kind.value}; instances have no 'cluster-' or the like in their names")
     if not colon:
         return HostPattern(host, default_port)
     if not port_text.isdigit() or not 0 < int(port_text) < 65536:
@@ -141,14 +187,17 @@ def _parse_host(name: object, default_port: int) -> Address:
     port = int(match["port"] or default_port)
     if not 0 < port < 65536:
         raise ValueError(f"the port of {name!r} is not a number from 1 to 65535")
-    return Address(match["host"].strip("[]"), port)
+    return Address(plain_host(match["host"]).strip("[]"), port)
 
 
 def default_host_pattern(endpoint: Endpoint, port: int) -> HostPattern | None:
-    """The pattern that an RDS name implies; None where the user has to say it."""
-    if endpoint.domain and endpoint.kind is not EndpointKind.PROXY:
-        return HostPattern(f"?.{endpoint.domain}", port)
-    return None
+    """The pattern that an RDS name implies; None where the user has to say it.
+
+    A global database's endpoint does not: its instances are in several regions, each with a domain of its own.
+    """
+    if not endpoint.domain or endpoint.kind.hides_instances or endpoint.kind is EndpointKind.GLOBAL:
+        return None
+    return HostPattern(f"?.{endpoint.domain}", port)
 
 
 def cluster_key(endpoint: Endpoint, port: int) -> str:
