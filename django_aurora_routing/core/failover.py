@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from .endpoints import Address
 from .options import FailoverMode
+from .regions import ALL_REGIONS, Candidates, Readers, Regions, Wish
+from .regions import candidates as candidates_of
 from .selection import STRATEGIES
 from .topology import NOTHING_KNOWN, Instance, Topology
 
@@ -56,6 +58,7 @@ class Plan:
     strategy: str = "random"
     turn: int = 0
     attempts: tuple[Attempt, ...] = ()
+    regions: Regions = ALL_REGIONS
 
     def failed(self, address: Address, reason: str) -> Plan:
         """The plan after a failed connect; the last 20 are remembered."""
@@ -91,36 +94,54 @@ class Place(enum.Enum):
     WRONG = "wrong"
 
 
+_WISHES = {
+    FailoverMode.STRICT_WRITER: Wish(Readers.NONE, True),
+    FailoverMode.STRICT_READER: Wish(Readers.ANY, False),
+    FailoverMode.READER_OR_WRITER: Wish(Readers.ANY, True),
+}
+
+
+def candidates(view: View, mode: FailoverMode, regions: Regions = ALL_REGIONS) -> Candidates:
+    """Who the mode wants a connection to be on, as far as is known; whether the writer is to be trusted is open."""
+    topology = view.topology
+    return candidates_of(
+        _WISHES[mode], regions, readers=view.live_readers, writer=topology.writer, primary=topology.primary_region
+    )
+
+
 def next_step(plan: Plan, view: View, now: float, rng: random.Random) -> Step:
     """What to do next: connect to an instance, wait for news of the cluster, or give up.
 
     A writer is connected to when its own word that it writes is younger than the last failure anybody met on it.
-    Readers that are set aside are passed over; the writer stands in for them unless the mode is strict_reader.
+    Readers that are set aside are passed over; the writer stands in for them unless the mode is strict_reader. A
+    writer in a region that is out of the question is not waited for.
     """
+    found = candidates(view, plan.mode, plan.regions)
     if now >= plan.deadline:
-        return GiveUp(_summary(plan, view))
-    if plan.mode is not FailoverMode.STRICT_WRITER and (readers := view.live_readers):
-        return Connect(STRATEGIES[plan.strategy](readers, rng, plan.turn))
-    if plan.mode is not FailoverMode.STRICT_READER and (writer := view.trusted_writer) is not None:
-        return Connect(writer)
+        return GiveUp(_summary(plan, view, found))
+    if found.readers:
+        return Connect(STRATEGIES[plan.strategy](found.readers, rng, plan.turn))
+    if view.trusted_writer is not None:
+        if found.writer is not None:
+            return Connect(found.writer)
+        if found.refusal:
+            return GiveUp(found.refusal)
     return AwaitTopology(view.version, plan.deadline)
 
 
-def place_of(address: Address, mode: FailoverMode, view: View) -> Place:
+def place_of(address: Address, mode: FailoverMode, view: View, regions: Regions = ALL_REGIONS) -> Place:
     """Whether a connection to `address` is where the mode wants it, as far as is known."""
     instance = view.topology.at(address)
-    writer = view.topology.writer
     if instance is None:
         return Place.WRONG
-    if mode is FailoverMode.STRICT_WRITER:
-        return Place.RIGHT if instance == writer else Place.WRONG
-    if instance in view.live_readers:
+    found = candidates(view, mode, regions)
+    if instance in found.readers:
         return Place.RIGHT
-    stands_in = instance == writer and mode is FailoverMode.READER_OR_WRITER and not view.live_readers
-    return Place.FALLBACK if stands_in else Place.WRONG
+    if instance != found.writer or found.readers:
+        return Place.WRONG
+    return Place.FALLBACK if found.wants_reader else Place.RIGHT
 
 
-def _summary(plan: Plan, view: View) -> str:
-    wanted = "writer" if plan.mode is FailoverMode.STRICT_WRITER else "reader"
+def _summary(plan: Plan, view: View, found: Candidates) -> str:
     tried = "; ".join(f"{a.address}: {a.reason}" for a in dict.fromkeys(plan.attempts)) or "no instance answered as one"
-    return f"no {wanted} could be reached in time. Known: {view.topology}. Tried: {tried}"
+    return f"no {found.wish} could be reached in time. Known: {view.topology}. Tried: {tried}"

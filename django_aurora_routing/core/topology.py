@@ -19,7 +19,7 @@ class Instance:
     """One server of the cluster, as last reported. `lag` is in seconds, `cpu` in percent.
 
     `age` is how many seconds before the answer the server had reported that, by the clock of the one who answered;
-    infinite when that is unknown.
+    infinite when that is unknown. `region` is told of instances of a global database.
     """
 
     id: str
@@ -28,6 +28,7 @@ class Instance:
     lag: float = 0.0
     cpu: float = 0.0
     age: float = math.inf
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,13 @@ class Topology:
 
     `generation` rises when membership or roles change, never for lag or load: a connection made under another
     generation may be in the wrong place. `asked_at` is the `time.monotonic()` just before the question whose answer
-    this is.
+    this is. `primary_region` is that of the last writer that was known.
     """
 
     instances: tuple[Instance, ...] = ()
     generation: int = 0
     asked_at: float = -math.inf
+    primary_region: str = ""
 
     @property
     def writer(self) -> Instance | None:
@@ -101,7 +103,8 @@ def updated_topology(old: Topology, seen: Observation, asked_at: float = -math.i
             instances += (known,)
     instances = tuple(sorted(instances, key=lambda i: i.id))
     changed = {(i.id, i.address, i.role) for i in instances} != {(i.id, i.address, i.role) for i in old.instances}
-    return Topology(instances, old.generation + changed, asked_at)
+    primary = next((i.region for i in instances if i.role is Role.WRITER), old.primary_region)
+    return Topology(instances, old.generation + changed, asked_at, primary)
 
 
 def instance_at(pattern: HostPattern | None, instance_id: str, fallback: Address) -> Address:
