@@ -10,6 +10,7 @@ from . import places
 from .cluster import LocalCluster
 from .errors import LabError
 from .handles import Instance
+from .kinds import KINDS
 
 PROGRAM = "python -m django_aurora_routing.lab"
 DEFAULT_NAME = "default"
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 def _up(options: argparse.Namespace) -> None:
     cluster = LocalCluster(
         readers=options.readers,
+        kind=options.kind,
         name=options.name,
         databases=options.database or ("app",),
         port=options.port,
@@ -188,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = add("up", _up, "start a cluster that lives until `down`")
     up.add_argument("--readers", type=int, default=2, help="how many readers (2)")
+    up.add_argument("--kind", choices=KINDS, default="aurora", help="what it answers as (aurora)")
     up.add_argument("--port", type=int, help="the port of all addresses; a free one by default")
     up.add_argument("--database", action="append", help="a database to create (app); may be repeated")
     add("status", _status, "show addresses, roles and states").add_argument(

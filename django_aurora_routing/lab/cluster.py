@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import LabError
 from .handles import Handle, Instance, Say
+from .kinds import find_kind
 from .settings import FIRST_INSTANCE, MAX_READERS, STANDALONE, Settings
 
 USER, PASSWORD, DATABASES = "app", "app-password", ("app",)
@@ -44,8 +45,10 @@ class Promotion:
 
 
 class LocalCluster(Handle):
-    """One writer and `readers` readers, real servers, that answer an Aurora MySQL client as Aurora does.
+    """One writer and `readers` readers, real servers, that answer a client as a cluster of that `kind` does.
 
+    "aurora": as Aurora MySQL; "multi-az": as an RDS Multi-AZ DB cluster; "group-replication": as MySQL's Group
+    Replication; "replication": as what they are, a MariaDB primary and its replicas.
     `port` is a free one unless given. The cluster ends with this process, however that ends; with `detached` it
     lives on until stop() is called on a handle from `attach(name)`.
     """
@@ -54,6 +57,7 @@ class LocalCluster(Handle):
         self,
         readers: int = 2,
         *,
+        kind: str = "aurora",
         name: str | None = None,
         databases: Sequence[str] = DATABASES,
         user: str = USER,
@@ -75,8 +79,13 @@ class LocalCluster(Handle):
             databases=tuple(databases),
             max_connections=max_connections,
             owner=0 if detached else os.getpid(),
+            kind=find_kind(kind).name,
         )
         super().__init__(settings, say)
+
+    @property
+    def kind(self) -> str:
+        return self._settings.kind
 
     @property
     def writer(self) -> Instance:

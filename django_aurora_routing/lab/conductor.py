@@ -101,7 +101,7 @@ class Conductor:
             everyone = list(self._all.instances.values())
             for instance in everyone:
                 self.clear(instance.id)
-                self.report(instance.id, None, None)
+                self.report(instance.id)
             self.release_endpoint()
             for instance in sorted(everyone, key=lambda instance: instance is not self._all.writer):
                 if instance.state == "frozen":
@@ -172,10 +172,17 @@ class Conductor:
             instance.replication_delay = seconds
             self._all.follow(instance, writer)
 
-    def report(self, instance_id: str, cpu: float | None, lag_ms: float | None) -> None:
+    def report(
+        self,
+        instance_id: str,
+        cpu: float | None = None,
+        lag_ms: float | None = None,
+        state: str | None = None,
+        is_cut_off: bool = False,
+    ) -> None:
         """Set what the topology says of an instance; None lets the lab say it again."""
         instance = self._get(instance_id)
-        instance.cpu, instance.lag_ms = cpu, lag_ms
+        instance.cpu, instance.lag_ms, instance.said_state, instance.is_cut_off = cpu, lag_ms, state, is_cut_off
 
     # Faults of names
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from . import replication
@@ -15,9 +16,10 @@ from .binaries import Program, make_template
 from .errors import LabError
 from .facade import Entrance, Gate
 from .instances import Instance
+from .kinds import find_kind
+from .kinds.base import Member
 from .loop import Loop
 from .progress import Progress
-from .rewriting import Member, Rewriter
 from .servers import Accounts, Server, check_addresses, free_port
 from .settings import Settings, addresses
 
@@ -31,6 +33,7 @@ class Ensemble:
 
     def __init__(self, settings: Settings, directory: Path, accounts: Accounts, program: Program) -> None:
         self.settings = settings
+        self.kind = find_kind(settings.kind)
         self.directory = directory
         self.loop = Loop()
         self.instances: dict[str, Instance] = {}
@@ -119,7 +122,8 @@ class Ensemble:
         self._progress.watch()
         writer = self.writer
         everyone = list(self.instances.values())
-        rows = [instance.member(is_writer=instance is writer) for instance in everyone]
+        port = self.settings.port
+        rows = [instance.member(is_writer=instance is writer, port=port) for instance in everyone]
         return [row for row in rows if row is not None]
 
     def writer_is_running(self) -> bool:
@@ -130,11 +134,12 @@ class Ensemble:
         home.mkdir(exist_ok=True)
         template = self.directory / "template"
         server = Server(home, program=self._program, template=template, accounts=self._accounts)
-        rewriter = Rewriter(instance_id, members=self.members) if self.settings.is_cluster else None
+        answers = self.kind.session if self.settings.is_cluster else None
         gate = Gate(
             self.loop,
             str(server.socket_path),
-            rewriter=rewriter,
+            session=None if answers is None else partial(answers, instance_id, self.members),
+            needles=self.kind.needles,
             shows=lambda moment: self._progress.shows(instance, moment),
         )
         host = self.settings.host(instance_id)
@@ -160,7 +165,7 @@ class Ensemble:
                 server_id=next(self._server_ids) if fresh else server.server_id,
                 max_connections=self.settings.max_connections,
                 fresh=fresh,
-                options=replication.OPTIONS if self.settings.is_cluster else (),
+                options=(*replication.OPTIONS, *self.kind.options) if self.settings.is_cluster else (),
             )
         server.on_exit(lambda pid: None if self._is_stopping else self._on_exit(instance, pid))
 

@@ -9,11 +9,11 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .framing import ClientStream, error_packet, insists_on_compression, without_compression_and_tls
+from .kinds.base import Session
 from .loop import READ, WRITE, Loop
-from .rewriting import Rewriter, Session
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +29,18 @@ class Gate:
     """The way to one instance, by its server's unix socket, and the faults that lie on it."""
 
     def __init__(
-        self, loop: Loop, socket_path: str, *, rewriter: Rewriter | None, shows: Callable[[float], bool]
+        self,
+        loop: Loop,
+        socket_path: str,
+        *,
+        session: Callable[[], Session] | None,
+        needles: Sequence[bytes],
+        shows: Callable[[float], bool],
     ) -> None:
         self.loop = loop
         self.socket_path = socket_path
-        self.rewriter = rewriter
+        self.session = session  # makes what reads a client's statements, should any need to be read
+        self.needles = needles
         self.shows = shows  # whether the instance has all that was committed before a moment
         self.links: set[Link] = set()
         self.is_up = False  # a server process is there
@@ -172,8 +179,8 @@ class Link:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server: socket.socket | None = None
         self._client_events = self._server_events = 0
-        self._session = Session(gate.rewriter) if gate.rewriter is not None else None
-        self._stream = ClientStream(self._session.rewrite) if self._session is not None else None
+        self._session = gate.session() if gate.session is not None else None
+        self._stream = ClientStream(self._session.rewrite, gate.needles) if self._session is not None else None
         self._to_client = self._to_server = self._held = b""
         self._greeted = self._introduced = self._is_closed = False
         self._delayed = 0

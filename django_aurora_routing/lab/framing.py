@@ -4,15 +4,13 @@ Everything that is not a short statement with a needle in it leaves as the very 
 https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html
 """
 
-from collections.abc import Callable
-
-from .rewriting import NEEDLES
+from collections.abc import Callable, Sequence
 
 _HEADER = 4
 _COM_QUERY = 0x03
 _COM_STMT_PREPARE = 0x16
 _STATEMENTS = (_COM_QUERY, _COM_STMT_PREPARE)
-# Aurora's questions are short; a longer statement is data, and is not held back to be read.
+# The questions are short; a longer statement is data, and is not held back to be read.
 STATEMENT_LIMIT = 64 * 1024
 
 _CLIENT_COMPRESS, _CLIENT_SSL_HIGH_BYTE, _CLIENT_ZSTD_TOP_BYTE = 0x20, 0x08, 0x04
@@ -21,10 +19,11 @@ _CLIENT_COMPRESS, _CLIENT_SSL_HIGH_BYTE, _CLIENT_ZSTD_TOP_BYTE = 0x20, 0x08, 0x0
 class ClientStream:
     """What a client sends, cut into packets. `feed` takes bytes as they come and returns the bytes to pass on."""
 
-    __slots__ = ("_held", "_last_sequence", "_pass", "_rewrite")
+    __slots__ = ("_held", "_last_sequence", "_needles", "_pass", "_rewrite")
 
-    def __init__(self, rewrite: Callable[[bytes], bytes]) -> None:
+    def __init__(self, rewrite: Callable[[bytes], bytes], needles: Sequence[bytes]) -> None:
         self._rewrite = rewrite
+        self._needles = needles
         self._held = b""  # the beginning of a packet that must be whole to be judged
         self._pass = 0  # bytes of the current packet that still pass unread
         self._last_sequence = 0
@@ -81,7 +80,7 @@ class ClientStream:
 
     def _statement(self, packet: bytes) -> bytes:
         lowered = packet.lower()
-        for needle in NEEDLES:
+        for needle in self._needles:
             if needle in lowered:
                 break
         else:

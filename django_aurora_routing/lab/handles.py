@@ -120,9 +120,20 @@ class Instance:
         """Let this reader apply each transaction so much after the writer made it; 0 ends that."""
         self._do("delay_replication", seconds=int(seconds))
 
-    def report(self, *, cpu: float | None = None, lag_ms: float | None = None) -> None:
-        """Set what the topology says of this instance; None lets the lab say it again."""
-        self._do("report", cpu=cpu, lag_ms=lag_ms)
+    def report(
+        self,
+        *,
+        cpu: float | None = None,
+        lag_ms: float | None = None,
+        state: str | None = None,
+        is_cut_off: bool = False,
+    ) -> None:
+        """Set what the topology says of this instance; None lets the lab say it again.
+
+        In a group, `state` is a MEMBER_STATE such as "RECOVERING", and one that `is_cut_off` sees the others
+        UNREACHABLE, as they see it.
+        """
+        self._do("report", cpu=cpu, lag_ms=lag_ms, state=state, is_cut_off=is_cut_off)
 
     def query(self, sql: str, params: Sequence[Any] = (), *, database: str | None = None) -> list[tuple[Any, ...]]:
         """Run one statement as administrator past the facade, commit it, and return its rows."""

@@ -5,7 +5,7 @@ import uuid
 from typing import Any, Literal
 
 from .facade import Entrance, Gate
-from .rewriting import Member
+from .kinds.base import Member
 from .servers import Server
 
 State = Literal["starting", "running", "frozen", "dead"]
@@ -28,6 +28,8 @@ class Instance:
         self.replication_delay = 0
         self.lag_ms: float | None = None
         self.cpu: float | None = None
+        self.said_state: str | None = None
+        self.is_cut_off = False  # from the other members, as members that talk to each other tell it
         self.seen_at = time.monotonic()
         self.applied_until = self.seen_at  # it has all that was committed before; as a reader, as seen at `seen_at`
         self._session_id = str(uuid.uuid4())
@@ -37,7 +39,7 @@ class Instance:
         self.state = state
         self._silent_since = None if state == "running" else self._silent_since or time.monotonic()
 
-    def member(self, *, is_writer: bool) -> Member | None:
+    def member(self, *, is_writer: bool, port: int) -> Member | None:
         """The instance's row of the topology, if it has one."""
         now, silent_since = time.monotonic(), self._silent_since
         is_forgotten = silent_since is not None and now - silent_since > FORGET_SECONDS and not is_writer
@@ -52,6 +54,11 @@ class Instance:
             age=now - seen_at,
             lag_ms=0.0 if is_writer else max(lag, 0.0),
             cpu=10.0 if self.cpu is None else self.cpu,
+            host=self.host,
+            port=port,
+            server_id=self.server.server_id,
+            state=self.said_state or self.state,
+            is_cut_off=self.is_cut_off,
         )
 
     def as_dict(self, *, role: str, port: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Settings:
     databases: tuple[str, ...]
     max_connections: int
     owner: int
+    kind: str = "aurora"
 
     @property
     def host_pattern(self) -> str:

@@ -9,7 +9,7 @@ import mysql.connector
 import pytest
 
 from django_aurora_routing.lab import LocalCluster, LocalServer
-from django_aurora_routing.lab.rewriting import AURORA_VERSION
+from django_aurora_routing.lab.kinds.aurora import AURORA_VERSION
 from tests.lab.clients import ask, connected, hang_up, who_answers
 from tests.lab.clients import connect as open_connection
 

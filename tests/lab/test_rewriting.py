@@ -2,7 +2,8 @@
 
 import pytest
 
-from django_aurora_routing.lab.rewriting import AURORA_VERSION, Member, Rewriter, Session
+from django_aurora_routing.lab.kinds.aurora import AURORA_VERSION, Rewriter, Session
+from django_aurora_routing.lab.kinds.base import Member
 
 MEMBERS = (
     Member(id="11", is_writer=True, session_id="unused", cpu=12.5),

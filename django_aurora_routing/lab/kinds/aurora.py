@@ -4,39 +4,19 @@ A prepared statement is rewritten when it is prepared, so it answers with the to
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from .base import TEXT, Kind, Member, Members, derived_table, literal, table_pattern
 
 AURORA_VERSION = "8.0.mysql_aurora.3.08.0"
 
 CONSISTENCY_LEVELS = (b"", b"EVENTUAL", b"SESSION", b"GLOBAL")
 
-# A statement without one of these, in lower case, is passed on unread.
-NEEDLES = (b"aurora", b"innodb_read_only", b"replica_host_status")
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One row of the published topology. `age` is seconds since the instance last reported."""
-
-    id: str
-    is_writer: bool
-    session_id: str
-    age: float = 0.0
-    lag_ms: float = 0.0
-    cpu: float = 0.0
-
-
-Members = Callable[[], Sequence[Member]]
-
 _VARIABLE = (
     rb"@@(?:(?:global|session|local)\s*\.\s*)?"
     rb"`?(?P<variable>aurora_version|aurora_server_id|aurora_replica_read_consistency|innodb_read_only)`?(?![\w$])"
 )
-_TABLE = rb"(?<![\w$.`])`?information_schema`?\s*\.\s*`?(?P<table>replica_host_status)`?(?![\w$])"
-# What may hold a needle but asks nothing: strings, comments, other quoted names.
-_TEXT = rb"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`|/\*.*?\*/|--(?=\s|$)[^\n]*|\#[^\n]*"""
-_QUESTION = re.compile(b"|".join((_VARIABLE, _TABLE, _TEXT)), re.IGNORECASE | re.DOTALL)
+_TABLE = table_pattern(b"information_schema", b"replica_host_status")
+_QUESTION = re.compile(b"|".join((_VARIABLE, _TABLE, TEXT)), re.IGNORECASE | re.DOTALL)
 
 # Per session in Aurora, so a user variable of the session is where it is kept.
 _CONSISTENCY = b"@aurora_replica_read_consistency"
@@ -54,11 +34,6 @@ _LIKE = re.compile(rb"LIKE\b", re.IGNORECASE)
 _BARE_SELECT = re.compile(rb"\s*SELECT\s[^(]*", re.IGNORECASE | re.DOTALL)
 _ITEM_BEFORE = re.compile(rb"(?:\bSELECT|,)\s*\Z", re.IGNORECASE)
 _ITEM_AFTER = re.compile(rb"\s*(?:,|;|\Z|FROM\b)", re.IGNORECASE)
-_FOLLOWED_BY_ALIAS = re.compile(
-    rb"\s*(?:AS\b|`|(?!(?:WHERE|ORDER|GROUP|HAVING|LIMIT|UNION|EXCEPT|INTERSECT|JOIN|INNER|LEFT|RIGHT|CROSS|NATURAL"
-    rb"|STRAIGHT_JOIN|ON|USING|FOR|INTO|PROCEDURE|OFFSET|FETCH|LOCK)\b)[a-z_])",
-    re.IGNORECASE,
-)
 
 
 class Rewriter:
@@ -67,8 +42,8 @@ class Rewriter:
     def __init__(self, instance_id: str, *, members: Members, version: str = AURORA_VERSION) -> None:
         self._members = members
         self._variables = {
-            b"aurora_version": _literal(version),
-            b"aurora_server_id": _literal(instance_id),
+            b"aurora_version": literal(version),
+            b"aurora_server_id": literal(instance_id),
             b"aurora_replica_read_consistency": b"CONVERT(IFNULL(%s, '') USING utf8mb4)" % _CONSISTENCY,
             b"innodb_read_only": b"@@global.read_only",
         }
@@ -85,15 +60,8 @@ class Rewriter:
             value = self._variables[match["variable"].lower()]
             return value + b" AS `" + match[0].replace(b"`", b"") + b"`" if _is_whole_item(match) else value
         if match["table"] is not None:
-            return self._table(match)
+            return derived_table(match, [_row(member) for member in self._members()])
         return match[0]
-
-    def _table(self, match: "re.Match[bytes]") -> bytes:
-        end = match.end()
-        if match.string[end : end + 1] == b".":
-            return b"replica_host_status"
-        named = _FOLLOWED_BY_ALIAS.match(match.string, end) is not None
-        return topology_query(self._members()) + (b"" if named else b" AS replica_host_status")
 
     def _show_variables(self, condition: bytes) -> bytes:
         if _LIKE.match(condition):
@@ -143,12 +111,8 @@ class Session:
         return b"SET %s = '%s'" % (_CONSISTENCY, level)
 
 
-def topology_query(members: Sequence[Member]) -> bytes:
-    """Return a derived table with the columns of `information_schema.replica_host_status` that clients read."""
-    return b"(" + b" UNION ALL ".join(_row(member) for member in members) + b")"
-
-
 def _row(member: Member) -> bytes:
+    """A row with the columns of `information_schema.replica_host_status` that clients read."""
     return (
         b"SELECT %s AS SERVER_ID, %s AS SESSION_ID, 0 AS IOPS, 0 AS READ_IOS, 0 AS PENDING_READ_IOS, %.3fE0 AS CPU,"
         b" 0 AS DURABLE_LSN, 0 AS ACTIVE_LSN, 0 AS LAST_TRANSPORT_ERROR,"
@@ -156,8 +120,8 @@ def _row(member: Member) -> bytes:
         b" %d AS MASTER_SLAVE_LATENCY_IN_MICROSECONDS, %.3fE0 AS REPLICA_LAG_IN_MILLISECONDS,"
         b" 0 AS LOG_STREAM_SPEED_IN_KiB_PER_SECOND, 1 AS IS_CURRENT"
     ) % (
-        _literal(member.id),
-        _literal("MASTER_SESSION_ID" if member.is_writer else member.session_id),
+        literal(member.id),
+        literal("MASTER_SESSION_ID" if member.is_writer else member.session_id),
         member.cpu,
         int(member.age * 1e6),
         int(member.lag_ms * 1000),
@@ -173,5 +137,8 @@ def _is_whole_item(match: "re.Match[bytes]") -> bool:
     )
 
 
-def _literal(text: str) -> bytes:
-    return b"'" + text.replace("\\", "\\\\").replace("'", "''").encode() + b"'"
+AURORA = Kind(
+    "aurora",
+    (b"aurora", b"innodb_read_only", b"replica_host_status"),
+    lambda instance_id, members: Session(Rewriter(instance_id, members=members)),
+)
