@@ -146,3 +146,11 @@ def test_w001_says_so_where_the_c_extension_does_not_load_and_only_there() -> No
 def test_other_engines_are_none_of_our_business() -> None:
     with override_settings(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {"plugns": 1}}}):
         assert run_checks(tags=["aurora_routing"]) == []
+
+
+def test_w009_says_for_a_deployment_that_a_plugin_is_for_tests() -> None:
+    conf = {"ENGINE": ENGINE, "OPTIONS": {"plugins": "failover_v2, dev"}}
+    with override_settings(DATABASES={"default": conf}):
+        for deploys, expected in ((True, ["aurora_routing.W009"]), (False, [])):
+            found = run_checks(tags=["aurora_routing"], include_deployment_checks=deploys)
+            assert [message.id for message in found if message.id != "aurora_routing.W001"] == expected

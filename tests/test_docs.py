@@ -28,6 +28,7 @@ import django_aurora_routing
 from django_aurora_routing import config
 from django_aurora_routing.conf import RoutingSettings
 from django_aurora_routing.core.option_table import OPTION_TABLE
+from django_aurora_routing.core.plugins import PLUGIN_TABLE
 from django_aurora_routing.routing.scopes import scope
 from testproject.shop.models import Order, OrderLine, Product
 from tests.routing.conftest import installed, sqlite
@@ -44,6 +45,17 @@ CHECK_IDS = sorted({found for path in CHECKS_IN for found in re.findall(r"\b[EWI
 @pytest.mark.parametrize("name", [row.name for row in OPTION_TABLE.values() if row.active])
 def test_an_option_with_an_effect_is_in_the_table(name: str) -> None:
     assert f"* - ``{name}``" in PAGES["options"]
+
+
+def test_each_plugin_has_one_row_and_no_other_name_has() -> None:
+    rows = re.findall(r"^   \* - (``.+)$", PAGES["plugins"], re.MULTILINE)
+    built = sorted(name for name, row in PLUGIN_TABLE.items() if not row.refused)
+    assert sorted(re.findall(r"``(\w+)``", " ".join(rows))) == built
+
+
+@pytest.mark.parametrize("name", ["bg", "limitless"])
+def test_a_plugin_that_there_never_is_is_spoken_of(name: str) -> None:
+    assert f"``{name}``" in PAGES["plugins"].partition("Names that are known and refused")[2]
 
 
 @pytest.mark.parametrize("check_id", CHECK_IDS)

@@ -18,7 +18,7 @@ DJANGO = {"django", "asgiref"}
 DRIVERS = {"mysql", "_mysql_connector", "MySQLdb", "psycopg", "psycopg2"}
 AWS = {"boto3", "botocore"}
 SHARED = {"errors", "conf", "signals"}
-BELOW_BACKENDS = {"core", "drivers", "dialects", "aws", "cluster", *SHARED}
+BELOW_BACKENDS = {"core", "drivers", "dialects", "aws", "cluster", "plugins", *SHARED}
 EVERYTHING_BUT_LAB = {*BELOW_BACKENDS, "config", "routing", "routers", "middleware", "backends", "testing", "__init__"}
 
 
@@ -42,6 +42,7 @@ HOUSE = {
     "config": Room(set(), {"django", "dj_database_url"}),
     "signals": Room({"core", "errors"}, DJANGO),
     "cluster": Room({"core", "drivers", "dialects", "aws", *SHARED}, set()),
+    "plugins": Room({"core"}, set()),
     "routing": Room({"core", *SHARED}, DJANGO),
     "routers": Room({"core", "routing", *SHARED}, DJANGO),
     "middleware": Room({"core", "retries", "routing", *SHARED}, DJANGO),

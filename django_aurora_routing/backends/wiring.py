@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -18,6 +19,7 @@ from ..core.option_values import Problem
 from ..core.options import Options, ParsedOptions, parse_options
 from ..core.secret import names_an_account
 from ..drivers.base import Driver
+from ..plugins.loading import UnusablePlugin, entry_point_names, find_plugin
 
 DJANGO_OPTION_NAMES = frozenset({"isolation_level"})
 """Names in OPTIONS that Django's own MySQL backend takes out before the driver sees them."""
@@ -52,7 +54,7 @@ def parse_settings(
         problem = Problem("OPTIONS", f"must be a dictionary, not a {type(options).__name__}.", "")
     if problem is not None:
         return ParsedOptions(Options(plugins=()), {}, (problem,))
-    return parse_options(
+    parsed = parse_options(
         options,
         driver_names={*driver_names, *DJANGO_OPTION_NAMES},
         misplaced=misplaced,
@@ -60,7 +62,18 @@ def parse_settings(
         port=int(port),
         user=str(settings_dict.get("USER") or ""),
         password=str(settings_dict.get("PASSWORD") or ""),
+        entry_points=entry_point_names,
     )
+    return replace(parsed, problems=(*parsed.problems, *_problems_of(parsed.options.extensions)))
+
+
+def _problems_of(extensions: Iterable[str]) -> Iterator[Problem]:
+    """What is wrong with the plugins that are classes; they are imported here, which is their first use."""
+    for name in extensions:
+        try:
+            find_plugin(name)
+        except UnusablePlugin as exc:
+            yield Problem("OPTIONS['plugins']", str(exc), exc.hint)
 
 
 def checked_options(

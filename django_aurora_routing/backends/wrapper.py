@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,7 +16,6 @@ from django.utils.functional import cached_property
 from ..cluster.activity import Activity
 from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
-from ..cluster.credentials import log_in
 from ..cluster.meeting import MissingPattern
 from ..core.endpoints import Address
 from ..core.failover import Place, place_of
@@ -32,6 +32,7 @@ from ..errors import (
 )
 from .cursor import ClusterCursorsMixin
 from .errors import ClusterErrorWrapper
+from .extensions import ExtensionsMixin
 from .lost import LostConnection
 from .phases import InPhase, Phase
 from .read_only import ReadOnlySessionMixin
@@ -41,7 +42,7 @@ from .wiring import checked_options, cluster_known_to, search_for, seed_of
 logger = logging.getLogger(__name__)
 
 
-class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessionMixin):
+class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessionMixin, ExtensionsMixin):
     """Over a Django `DatabaseWrapper`. The engine names its driver and what that driver is connected with."""
 
     driver: Driver
@@ -81,6 +82,8 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         if self._parsed is None or self._parsed[0] != given:
             parsed = checked_options(self.alias, settings_dict, self.driver_option_names, self.driver_misplaced_options)
             self._parsed = (given, parsed)
+            if self._extensions or parsed.options.extensions:
+                self.extend(parsed.options.extensions)
         self._options = self._parsed[1].options
         return dict(self._parsed[1].driver)
 
@@ -122,6 +125,8 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         activity, options = self._activity, self._options
         activity.inherited, self.look = False, nothing_seen
         search = self._search = search_for(self.settings_dict, options, self.driver, conn_params)
+        if search is not None and self._extensions:
+            search = self._search = replace(search, log_in=self.log_in)
         if search is None:
             return self.open_directly(conn_params, options.connect_timeout)
         opened = search.open(conn_params, after_failure=self._after_failure)
@@ -133,11 +138,13 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         search.cluster.watch(activity)
         self.look = self.driver.look(opened.connection)
         self._generation = opened.generation
+        if search.cluster.dialect is not None and search.cluster.dialect.is_cluster:
+            self.tell_extensions(search.cluster.view.topology)
         return opened.connection
 
     def open_directly(self, conn_params: Mapping[str, Any], timeout: float) -> Connection:
         """Connect to HOST and nothing else."""
-        return log_in(self.driver, seed_of(self.settings_dict), conn_params, timeout)
+        return self.log_in(self.driver, seed_of(self.settings_dict), conn_params, timeout)
 
     def meet_hang_up(self) -> None:
         """Raise what `look()` has seen, while nothing has been sent: Django's error, or that of a failover."""
@@ -176,6 +183,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         if self.phase is not Phase.STATEMENT or self.in_atomic_block or not self.autocommit:
             return
         address, view = self._activity.address, search.cluster.view
+        self.tell_extensions(view.topology)
         if address is not None and place_of(address, search.options.failover_mode, view) is Place.WRONG:
             logger.info("alias %r leaves %s, which is not the right place any more", self.alias, address)
             self.close()

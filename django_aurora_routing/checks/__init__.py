@@ -11,3 +11,5 @@ def register_checks() -> None:
 
     for check in (*backend.CHECKS, *routing.CHECKS, *readers.CHECKS):
         register(check, "aurora_routing")
+    for check in backend.DEPLOY_CHECKS:
+        register(check, "aurora_routing", deploy=True)

@@ -146,6 +146,19 @@ def check_signed_host(app_configs: Any, databases: Iterable[str] | None = None, 
     return messages
 
 
+def check_faults(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """W009, for deployments: a plugin that is for tests."""
+    return [
+        Warning(
+            f"DATABASES[{alias.name!r}]: the plugin 'dev' makes connections fail, for tests.",
+            hint="Name it in the tests' settings only.",
+            id="aurora_routing.W009",
+        )
+        for alias in _our_aliases()
+        if "dev" in alias.parsed.options.plugins
+    ]
+
+
 def _our_aliases() -> Iterator[_Alias]:
     """The aliases on our engines. A driver is imported only if one of them needs it."""
     for name, conf in settings.DATABASES.items():
@@ -160,4 +173,4 @@ def _our_aliases() -> Iterator[_Alias]:
         yield _Alias(name, engine, conf, parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS))
 
 
-CHECKS = (check_options, check_host_pattern, check_proxies, check_c_extension, check_clusters, check_signed_host)
+DEPLOY_CHECKS = (check_faults,)

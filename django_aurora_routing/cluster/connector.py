@@ -18,7 +18,7 @@ from ..core.options import FailoverMode, Options
 from ..core.topology import Role
 from ..drivers.base import Connection, Driver
 from .cluster import Cluster
-from .credentials import log_in
+from .credentials import LogIn, log_in
 from .gate import Failed
 from .link import Links
 
@@ -53,6 +53,7 @@ class Search:
     cluster: Cluster
     links: Links
     options: Options
+    log_in: LogIn = log_in
 
     @property
     def driver(self) -> Driver:
@@ -71,7 +72,7 @@ class Search:
         assert cluster.dialect is not None
         if not cluster.dialect.is_cluster:
             seed = cluster.settings.seed
-            connection = log_in(self.driver, seed, params, options.connect_limit)
+            connection = self.log_in(self.driver, seed, params, options.connect_limit)
             return Opened(connection, seed, cluster.generation)
         limit = options.failover_timeout if options.uses_failover else options.connect_limit
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
@@ -125,7 +126,7 @@ class Search:
         generation = self.cluster.generation
         connection: Connection | None = None
         try:
-            connection = log_in(self.driver, address, params, _left(until))
+            connection = self.log_in(self.driver, address, params, _left(until))
             reason = self._wrong_role(connection, step, is_confirmed, _left(until))
         except BaseException as exc:
             if connection is not None:

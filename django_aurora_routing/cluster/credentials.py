@@ -247,6 +247,10 @@ class Credentials:
         return {**plain, **self.arguments, "user": issued.user, "password": issued.password}
 
 
+LogIn = Callable[[Driver, Address, Mapping[str, Any], float], Connection]
+"""`log_in()`, or what does something around it."""
+
+
 def log_in(driver: Driver, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
     """Open a session within about `timeout` seconds, with the credentials among `params` if there are any.
 

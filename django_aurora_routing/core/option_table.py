@@ -65,6 +65,7 @@ def _active(
 
 _ACTIVE = (
     _active("plugins", TEXT),
+    _active("auto_sort_wrapper_plugin_order", BOOL, True),  # either means the same: the order never matters
     _active("cluster_id", TEXT),
     _active("cluster_instance_host_pattern", TEXT),
     _active("hosts", HOSTS, ()),
@@ -111,7 +112,7 @@ _ACTIVE = (
     _active("ssl_secure", BOOL, True),
 )
 _ACCEPTED = _names("""
-    transfer_session_state_on_switch reset_session_state_on_close rollback_on_switch auto_sort_wrapper_plugin_order
+    transfer_session_state_on_switch reset_session_state_on_close rollback_on_switch
     enable_connect_failover enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
     wait_for_custom_endpoint_info limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections
     srw_verify_new_connections gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region

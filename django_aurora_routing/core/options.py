@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -14,7 +14,16 @@ from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse
 from .logins import TOKEN_PLUGINS, Login, read_login
 from .option_table import LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
 from .option_values import Given, Problem, nearest, parse_value
-from .plugins import DEFAULT_PLUGINS, FAILOVER, MONITORING, PLUGIN_TABLE, TOPOLOGY, parse_plugins
+from .plugins import (
+    DEFAULT_PLUGINS,
+    FAILOVER,
+    MONITORING,
+    PLUGIN_TABLE,
+    TOPOLOGY,
+    parse_plugins,
+    switched_on,
+    unused_options,
+)
 from .secret import hidden, names_an_account
 from .tls import demanded_tls
 
@@ -54,22 +63,24 @@ class Options:
     host_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     login: Login | None = None
 
-    def _switches_on(self, room: str) -> bool:
-        return any(room in (PLUGIN_TABLE.get(name) or ()) for name in self.plugins)
-
     @property
     def uses_topology(self) -> bool:
         """Whether the alias is placed on an instance of its cluster; without, it talks to HOST alone."""
-        return self.read_only or self._switches_on(TOPOLOGY)
+        return self.read_only or switched_on(self.plugins, TOPOLOGY)
 
     @property
     def uses_failover(self) -> bool:
-        return self.failover_enabled and self._switches_on(FAILOVER)
+        return self.failover_enabled and switched_on(self.plugins, FAILOVER)
 
     @property
     def uses_host_monitoring(self) -> bool:
         """Failover brings it along: without it a frozen server would never be found dead."""
-        return self.detection_enabled and self._switches_on(MONITORING)
+        return self.detection_enabled and switched_on(self.plugins, MONITORING)
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The plugins that are classes to be called, in the order in which they are named."""
+        return tuple(name for name in self.plugins if name not in PLUGIN_TABLE or PLUGIN_TABLE[name].extension)
 
     @property
     def connect_limit(self) -> float:
@@ -98,11 +109,13 @@ def parse_options(
     port: int = 3306,
     user: str = "",
     password: str = "",
+    entry_points: Callable[[], Collection[str]] = frozenset,
 ) -> ParsedOptions:
     """Sort OPTIONS into ours and the driver's, and check ours.
 
     `driver_names` are the connect arguments the driver takes; a name that is neither is a problem. `misplaced` are
-    names that the driver knows and that cannot be used, with what to write instead. Pure: the same input gives the
+    names that the driver knows and that cannot be used, with what to write instead. `entry_points` gives the names of
+    other distributions' plugins, and is asked only about a plugin that is not ours. Pure: the same input gives the
     same problems at check time and at connect time.
     """
     problems: list[Problem] = []
@@ -142,7 +155,9 @@ def parse_options(
             hint = nearest(name, {*OPTION_TABLE, *driver_names}) or "See the documentation's list of options."
             problems.append(Problem(setting, "is not an option of this backend or its driver.", hint))
     given = Given(values, problems)
-    options = _build(given, for_monitors, host, port)
+    options = _build(given, for_monitors, host, port, entry_points)
+    for name, owners in unused_options(values, options.plugins).items():
+        problems.append(Problem(f"OPTIONS[{name!r}]", f"has no effect without the plugin {owners}.", "", fatal=False))
     login = read_login(
         options.plugins,
         given.of,
@@ -167,7 +182,13 @@ def _say_of(problems: list[Problem], prefix: str, names: Collection[str], name: 
         problems.append(Problem(f"OPTIONS['{prefix}{name}']", message, hint))
 
 
-def _build(given: Given, for_monitors: Mapping[str, Mapping[str, object]], host: str, port: int) -> Options:
+def _build(
+    given: Given,
+    for_monitors: Mapping[str, Mapping[str, object]],
+    host: str,
+    port: int,
+    entry_points: Callable[[], Collection[str]],
+) -> Options:
     of, number = given.of, given.number
     pattern: HostPattern | None = None
     if text := of("cluster_instance_host_pattern"):
@@ -194,7 +215,7 @@ def _build(given: Given, for_monitors: Mapping[str, Mapping[str, object]], host:
         )
     strategy = str(of("reader_host_selector_strategy"))
     return Options(
-        plugins=parse_plugins(of("plugins"), given.problems),
+        plugins=parse_plugins(of("plugins"), given.problems, entry_points),
         cluster_id=given.text("cluster_id"),
         host_pattern=pattern,
         hosts=hosts,

@@ -1,57 +1,110 @@
-"""The plugins: what each name of OPTIONS["plugins"] switches on. `backends/wiring` and the rooms go by this alone."""
+"""The plugins: one row a name of OPTIONS["plugins"], which says what it switches on. All else goes by this table.
+
+The names are those of the AWS Advanced Python Wrapper. In which order they are written never matters.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
 from .option_values import Problem, nearest
 
-# What each plugin name switches on. `None`: known, but not built yet, so it is refused rather than ignored.
 TOPOLOGY, FAILOVER, MONITORING, LOGIN = "topology", "failover", "host monitoring", "login"
-PLUGIN_TABLE: dict[str, frozenset[str] | None] = {
-    "initial_connection": frozenset({TOPOLOGY}),
-    "aurora_connection_tracker": frozenset({TOPOLOGY}),
-    "stale_dns": frozenset({TOPOLOGY}),
-    "read_write_splitting": frozenset({TOPOLOGY}),
-    "failover": frozenset({TOPOLOGY, FAILOVER, MONITORING}),
-    "failover_v2": frozenset({TOPOLOGY, FAILOVER, MONITORING}),
-    "host_monitoring": frozenset({MONITORING, TOPOLOGY}),
-    "host_monitoring_v2": frozenset({MONITORING, TOPOLOGY}),
-    "iam": frozenset({LOGIN}),
-    "aws_secrets_manager": frozenset({LOGIN}),
-    "federated_auth": frozenset({LOGIN}),
-    "okta": frozenset({LOGIN}),
-    **dict.fromkeys(
-        (
-            "custom_endpoint",
-            "srw",
-            "gdb_failover",
-            "gdb_rw",
-            "fastest_response_strategy",
-            "bg",
-            "limitless",
-            "connect_time",
-            "execute_time",
-            "dev",
-        )
-    ),
+_BUILT_IN = "django_aurora_routing.plugins"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRow:
+    """One plugin: the rooms that it switches on, and the options that mean nothing without it (or its likes).
+
+    `extension` is the dotted path of a class that is called around connects and statements. `refused` says why there
+    is no such plugin here: it is known, so it is refused rather than ignored.
+    """
+
+    name: str
+    switches_on: frozenset[str] = frozenset()
+    options: tuple[str, ...] = ()
+    extension: str = ""
+    refused: str = ""
+
+
+def _row(name: str, *switches_on: str, options: str = "", extension: str = "", refused: str = "") -> PluginRow:
+    return PluginRow(name, frozenset(switches_on), tuple(options.split()), extension, refused)
+
+
+_LATER = "is not available in this version."
+_FAILOVER = "failover_timeout_sec failover_reader_host_selector_strategy enable_failover"
+_DETECTION = """
+    failure_detection_enabled failure_detection_time_ms failure_detection_interval_ms failure_detection_count
+"""
+
+PLUGIN_TABLE: dict[str, PluginRow] = {
+    row.name: row
+    for row in (
+        _row("initial_connection", TOPOLOGY),
+        _row("aurora_connection_tracker", TOPOLOGY),
+        _row("stale_dns", TOPOLOGY),
+        _row("read_write_splitting", TOPOLOGY),
+        _row("srw", refused=_LATER),
+        _row("failover", TOPOLOGY, FAILOVER, MONITORING, options=_FAILOVER + _DETECTION),
+        _row("failover_v2", TOPOLOGY, FAILOVER, MONITORING, options=_FAILOVER + _DETECTION),
+        _row("gdb_failover", refused=_LATER),
+        _row("gdb_rw", refused=_LATER),
+        _row("host_monitoring", TOPOLOGY, MONITORING, options=_DETECTION),
+        _row("host_monitoring_v2", TOPOLOGY, MONITORING, options=_DETECTION),
+        _row("fastest_response_strategy", refused=_LATER),
+        _row("custom_endpoint", refused=_LATER),
+        _row("iam", LOGIN),
+        _row("aws_secrets_manager", LOGIN),
+        _row("federated_auth", LOGIN),
+        _row("okta", LOGIN),
+        _row("connect_time", extension=f"{_BUILT_IN}.timings.ConnectTime"),
+        _row("execute_time", extension=f"{_BUILT_IN}.timings.ExecuteTime"),
+        _row("dev", extension=f"{_BUILT_IN}.dev.FaultInjection"),
+        _row("bg", refused="is not built: blue/green deployments are not followed. A switchover is met as a failover."),
+        _row("limitless", refused="is not built: Aurora Limitless exists for PostgreSQL only."),
+    )
 }
 DEFAULT_PLUGINS = ("initial_connection", "aurora_connection_tracker", "failover_v2", "host_monitoring_v2")
 
 
-def parse_plugins(value: object, problems: list[Problem]) -> tuple[str, ...]:
+def switched_on(plugins: Collection[str], room: str) -> bool:
+    """Whether one of these plugins switches a room on."""
+    return any(room in row.switches_on for name in plugins if (row := PLUGIN_TABLE.get(name)) is not None)
+
+
+def parse_plugins(
+    value: object, problems: list[Problem], entry_points: Callable[[], Collection[str]]
+) -> tuple[str, ...]:
+    """The names of a list with commas, those that cannot be used left out and noted.
+
+    `entry_points` gives the names of other distributions' plugins, and is asked only about a name that is not ours. A
+    dotted path is taken as it is.
+    """
     if value is None:
         return DEFAULT_PLUGINS
-    names = tuple(name.strip() for name in str(value).split(",") if name.strip())
     known = []
-    for name in names:
-        if name not in PLUGIN_TABLE:
-            hint = nearest(name, PLUGIN_TABLE) or f"Known plugins: {', '.join(sorted(PLUGIN_TABLE))}."
+    for name in dict.fromkeys(name.strip() for name in str(value).split(",") if name.strip()):
+        row = PLUGIN_TABLE.get(name)
+        if row is None and "." not in name and name not in (others := entry_points()):
+            names = {*(name for name, row in PLUGIN_TABLE.items() if not row.refused), *others}
+            hint = nearest(name, {*PLUGIN_TABLE, *others}) or f"Known plugins: {', '.join(sorted(names))}."
             problems.append(Problem("OPTIONS['plugins']", f"unknown plugin {name!r}.", hint))
-        elif PLUGIN_TABLE[name] is None:
-            built = ", ".join(sorted(name for name, rooms in PLUGIN_TABLE.items() if rooms is not None))
+        elif row is not None and row.refused:
+            built = ", ".join(sorted(name for name, row in PLUGIN_TABLE.items() if not row.refused))
             hint = f"Remove it, or use one of: {built}."
-            problems.append(
-                Problem("OPTIONS['plugins']", f"the plugin {name!r} is not available in this version.", hint)
-            )
+            problems.append(Problem("OPTIONS['plugins']", f"the plugin {name!r} {row.refused}", hint))
         else:
             known.append(name)
     return tuple(known)
+
+
+def unused_options(given: Mapping[str, object], plugins: Collection[str]) -> dict[str, str]:
+    """The options that were given and mean nothing with these plugins, each with those that would need it."""
+    unused: dict[str, list[str]] = {}
+    for row in PLUGIN_TABLE.values():
+        for option in row.options:
+            if option in given:
+                unused.setdefault(option, []).append(row.name)
+    return {option: " or ".join(map(repr, owners)) for option, owners in unused.items() if not {*owners} & {*plugins}}

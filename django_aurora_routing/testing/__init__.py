@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cases import RoutingTestMixin, own_scope
+    from .faults import cut_connections, failing_connects, failing_statements
     from .readers import mirror_readers, observed_lag, stale_readers
     from .routes import assert_no_writes, assert_num_queries_by_alias, assert_routed_to, capture_routes
 
@@ -16,6 +17,9 @@ _HOMES = {
     "assert_num_queries_by_alias": ".routes",
     "assert_routed_to": ".routes",
     "capture_routes": ".routes",
+    "cut_connections": ".faults",
+    "failing_connects": ".faults",
+    "failing_statements": ".faults",
     "mirror_readers": ".readers",
     "observed_lag": ".readers",
     "own_scope": ".cases",
@@ -28,6 +32,9 @@ __all__ = [
     "assert_num_queries_by_alias",
     "assert_routed_to",
     "capture_routes",
+    "cut_connections",
+    "failing_connects",
+    "failing_statements",
     "mirror_readers",
     "observed_lag",
     "own_scope",

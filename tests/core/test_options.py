@@ -79,7 +79,7 @@ def test_a_reader_endpoint_means_readers() -> None:
         ({"ssl_cA": "x"}, "OPTIONS['ssl_cA']", "Did you mean 'ssl_ca'?"),
         ({"qqqqq": 1}, "OPTIONS['qqqqq']", "is not an option"),
         ({"plugins": "failover,iamm"}, "OPTIONS['plugins']", "Did you mean 'iam'?"),
-        ({"plugins": "bg"}, "OPTIONS['plugins']", "is not available in this version"),
+        ({"plugins": "bg"}, "OPTIONS['plugins']", "blue/green deployments are not followed"),
         ({"failover_mode": "strict-writter"}, "OPTIONS['failover_mode']", "Did you mean 'strict_writer'?"),
         ({"failover_timeout_sec": "soon"}, "OPTIONS['failover_timeout_sec']", "a number of seconds"),
         ({"failover_timeout_sec": 0}, "OPTIONS['failover_timeout_sec']", "from 0.001 to 1000000, not 0"),

@@ -1,0 +1,59 @@
+"""Calls the plugins that want to be called: around connects and statements, and when the cluster has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..cluster.credentials import log_in
+from ..core.endpoints import Address
+from ..core.topology import Topology
+from ..drivers.base import Connection, Driver
+from ..plugins.base import Plugin
+from ..plugins.loading import find_plugin
+from .lost import LostConnection
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper as _Base
+else:
+    _Base = object
+
+
+class ExtensionsMixin(_Base):
+    """Over a Django `DatabaseWrapper`: holds its plugins. Without any, it costs nothing but a look at each connect."""
+
+    driver: Driver
+    _extensions: tuple[Plugin, ...] = ()
+    _told_of: int | None = None
+
+    def extend(self, names: tuple[str, ...]) -> None:
+        """Have these plugins, and no others."""
+        for former in self._extensions:
+            if former.execute in self.execute_wrappers:
+                self.execute_wrappers.remove(former.execute)
+        self._extensions = tuple(find_plugin(name)(self.alias) for name in names)
+        for plugin in reversed(self._extensions):
+            if type(plugin).execute is not Plugin.execute:
+                # At the beginning: Django's `execute_wrapper()` takes the last away, when the block around us ends.
+                self.execute_wrappers.insert(0, plugin.execute)
+
+    def log_in(self, driver: Driver, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
+        """`credentials.log_in()`, with the plugins around it; the first that was named is the outermost."""
+        connect = partial(log_in, driver, address, params, timeout)
+        for plugin in reversed(self._extensions):
+            connect = partial(plugin.connect, address, connect)
+        return connect()
+
+    def tell_extensions(self, topology: Topology) -> None:
+        """Tell the plugins of the cluster, unless they know of this state of it."""
+        if self._extensions and topology.generation != self._told_of:
+            self._told_of = topology.generation
+            for plugin in self._extensions:
+                plugin.topology_changed(topology)
+
+    def cut(self) -> None:
+        """Cut the connection off below the driver, as a broken network does. For tests."""
+        self.ensure_connection()
+        if not isinstance(self.connection, LostConnection):
+            self.driver.abort(self.connection)
