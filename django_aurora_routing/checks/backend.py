@@ -173,4 +173,5 @@ def _our_aliases() -> Iterator[_Alias]:
         yield _Alias(name, engine, conf, parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS))
 
 
+CHECKS = (check_options, check_host_pattern, check_proxies, check_c_extension, check_clusters, check_signed_host)
 DEPLOY_CHECKS = (check_faults,)
