@@ -78,7 +78,7 @@ _ACTIVE = (
     _active("failover_reader_host_selector_strategy", CHOICE, None, STRATEGIES),  # theirs: random; ours: as above
     _active("enable_failover", BOOL, True),
     _active("topology_refresh_ms", MILLISECONDS, 30.0),
-    _active("cluster_topology_high_refresh_rate_ms", MILLISECONDS, 0.02),  # theirs: 100 ms
+    _active("cluster_topology_high_refresh_rate_ms", MILLISECONDS, 0.01),  # theirs: 100 ms
     _active("failure_detection_enabled", BOOL, True),
     # Theirs (30000, 5000, 3, PostgreSQL only) find a dead host after 45 s; ours within 9 s.
     _active("failure_detection_time_ms", MILLISECONDS, 5.0),

@@ -55,7 +55,7 @@ class Options:
     failover_reader_strategy: str = "random"
     failover_enabled: bool = True
     topology_refresh: float = 30.0
-    topology_high_refresh: float = 0.02
+    topology_high_refresh: float = 0.01
     detection_enabled: bool = True
     detection: Detection = DEFAULT_DETECTION
     disposal: float = 600.0
