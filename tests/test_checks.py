@@ -8,10 +8,12 @@ import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
 
+from django_aurora_routing.checks.backend import check_names
 from django_aurora_routing.drivers.mysql_connector import extension_problem
 
 ENGINE = "django_aurora_routing.backends.mysql_connector"
 
+RDS = "shop.cluster-abc.eu-west-1.rds.amazonaws.com"
 MYSQLCLIENT = "django_aurora_routing.backends.mysql"
 
 
@@ -65,12 +67,67 @@ def test_e001_for_settings_of_the_wrong_kind(wrong: dict[str, Any]) -> None:
     assert next(iter(wrong)) in message.msg
 
 
+AURORA = {"wrapper_dialect": "aurora-mysql"}
+
+
 def test_e002_when_the_dialect_needs_a_pattern_that_the_host_does_not_give() -> None:
-    assert ids(default={"HOST": "db.example.com", "OPTIONS": {"wrapper_dialect": "aurora-mysql"}}) == [
-        "aurora_routing.E002"
-    ]
-    pattern = {"wrapper_dialect": "aurora-mysql", "cluster_instance_host_pattern": "?.example.com"}
-    assert ids(default={"HOST": "db.example.com", "OPTIONS": pattern}) == []
+    assert ids(default={"HOST": "10.0.0.1", "OPTIONS": AURORA}) == ["aurora_routing.E002"]
+    assert ids(default={"OPTIONS": AURORA}) == ["aurora_routing.E002"]
+    pattern = {**AURORA, "cluster_instance_host_pattern": "?.example.com"}
+    assert ids(default={"HOST": "10.0.0.1", "OPTIONS": pattern}) == []
+
+
+DNS = {
+    "db.example.com": ["shop-1.abc.eu-west-1.rds.amazonaws.com", "db.example.com", RDS],
+    "reads.example.com": ["shop.cluster-ro-abc.eu-west-1.rds.amazonaws.com"],
+    "proxy.example.com": ["shop.proxy-abc.eu-west-1.rds.amazonaws.com"],
+    "elsewhere.example.com": ["ec2-1-2-3-4.eu-west-1.compute.amazonaws.com"],
+}
+
+
+def names(host: str, options: dict[str, Any]) -> list[str]:
+    """What is said of an alias by DNS, and nothing unless its database is named."""
+    conf = {"ENGINE": ENGINE, "HOST": host, "USER": "u", "OPTIONS": options}
+    with override_settings(DATABASES={"default": conf}):
+        for databases in (None, [], ["other"]):
+            assert check_names(None, databases=databases, resolve=None) == []
+        found = check_names(None, databases=["default"], resolve=lambda host: DNS.get(host, []))
+    return [str(message.id).rpartition(".")[2] for message in found]
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "said"),
+    [
+        ("db.example.com", AURORA, []),
+        ("DB.example.com", AURORA, []),
+        ("elsewhere.example.com", AURORA, ["E002"]),
+        ("nowhere.example.com", AURORA, ["E002"]),
+        ("nowhere.example.com", {}, []),
+        ("nowhere.example.com", {**AURORA, "plugins": ""}, []),
+        ("db.example.com", {"plugins": "iam", "ssl_ca": "x"}, []),
+        ("elsewhere.example.com", {"plugins": "iam", "ssl_ca": "x"}, ["E004"]),
+        ("elsewhere.example.com", {"plugins": "iam", "ssl_ca": "x", "iam_region": "eu-west-1"}, ["W003"]),
+        ("elsewhere.example.com", {"plugins": "iam", "ssl_ca": "x", "iam_host": RDS}, []),
+        ("reads.example.com", {}, ["W004"]),
+        ("reads.example.com", {"read_only": True}, []),
+        ("reads.example.com", {"failover_mode": "reader_or_writer"}, []),
+        ("proxy.example.com", {}, ["W004"]),
+        ("proxy.example.com", {"plugins": ""}, []),
+        ("proxy.example.com", AURORA, ["E002", "W004"]),
+        (RDS, AURORA, []),
+    ],
+)
+def test_what_a_cname_leads_to_is_checked_for_databases_that_are_named(
+    host: str, options: dict[str, Any], said: list[str]
+) -> None:
+    assert names(host, options) == said
+
+
+def test_the_resolver_is_asked_by_the_command_for_named_databases() -> None:
+    conf = {"ENGINE": ENGINE, "HOST": "nowhere.invalid", "OPTIONS": AURORA}
+    with override_settings(DATABASES={"default": conf}):
+        found = run_checks(tags=["aurora_routing"], databases=["default"])
+        assert [m.id for m in found if m.id != "aurora_routing.W001"] == ["aurora_routing.E002"]
 
 
 def test_no_e002_when_another_of_the_hosts_gives_it() -> None:
@@ -107,11 +164,10 @@ def test_e001_for_what_a_login_lacks() -> None:
 
 def test_w003_for_a_token_that_rds_would_not_take() -> None:
     options = {"plugins": "iam", "ssl_ca": "rds.pem", "region": "eu-west-1"}
-    conf = {"HOST": "db.example.com", "USER": "u", "OPTIONS": options}
+    conf = {"HOST": "10.0.0.1", "USER": "u", "OPTIONS": options}
     assert ids(default=conf) == ["aurora_routing.W003"]
-    rds = "shop.cluster-abc.eu-west-1.rds.amazonaws.com"
-    assert ids(default={**conf, "OPTIONS": {**options, "iam_host": rds}}) == []
-    for host in (rds, "shop.global-abc.global.rds.amazonaws.com"):
+    assert ids(default={**conf, "OPTIONS": {**options, "iam_host": RDS}}) == []
+    for host in (RDS, "shop.global-abc.global.rds.amazonaws.com", "db.example.com"):
         assert ids(default={**conf, "HOST": host}) == []
 
 

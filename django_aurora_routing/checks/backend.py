@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning
 
 from ..config import ENGINES
-from ..core.endpoints import EndpointKind, parse_endpoint
-from ..core.logins import FederatedLogin, IamLogin
-from ..core.options import ParsedOptions
+from ..core.endpoints import EndpointKind, default_host_pattern, parse_endpoint
+from ..core.logins import FederatedLogin, IamLogin, may_lead_to_rds
+from ..core.options import FailoverMode, ParsedOptions
+
+if TYPE_CHECKING:
+    from ..cluster.names import Resolve
 
 CONNECTOR = ENGINES[0]
 
@@ -35,22 +38,78 @@ def check_options(app_configs: Any, databases: Iterable[str] | None = None, **kw
 
 
 def check_host_pattern(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E002: HOST does not tell how instances are named, and nothing else does."""
-    from ..backends.wiring import cluster_settings_of, is_placed
+    """E002: HOST does not tell how instances are named, DNS can have nothing better behind it, and no option tells."""
+    return [
+        _missing_pattern(alias, "")
+        for alias in _our_aliases()
+        if _needs_pattern(alias) and not may_lead_to_rds(str(alias.settings.get("HOST") or ""))
+    ]
+
+
+def check_names(
+    app_configs: Any, databases: Iterable[str] | None = None, *, resolve: Resolve | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E002, E004, W003, W004: what HOST leads to by DNS. Only for databases that are named: it asks the resolver."""
+    from ..cluster.names import names_behind, rds_name_behind
 
     messages: list[CheckMessage] = []
     for alias in _our_aliases():
         options, host = alias.parsed.options, str(alias.settings.get("HOST") or "")
-        needs = is_placed(alias.settings, options) and options.dialect == "aurora-mysql"
-        if needs and cluster_settings_of(alias.settings, options).pattern is None:
+        if alias.name not in (databases or ()) or not (options.uses_topology or options.login):
+            continue
+        if not may_lead_to_rds(host):
+            continue
+        name = rds_name_behind(host, resolve or names_behind)
+        if _needs_pattern(alias) and (name is None or default_host_pattern(name, 0) is None):
+            leads = "nor leads to a name that does" if name is None else f"and leads to {name.host}"
+            messages.append(_missing_pattern(alias, f", {leads}"))
+        token = _token_of(alias)
+        if token is not None and name is None and not token.host:
+            messages.append(_unsignable(alias) if token.region else _without_region(alias))
+        if name is None or not options.uses_topology:
+            continue
+        hint = ""
+        if name.kind is EndpointKind.READER and options.failover_mode is FailoverMode.STRICT_WRITER:
+            hint = "Set OPTIONS['read_only'] = True, or OPTIONS['failover_mode'] = 'reader_or_writer' to write as well."
+        elif name.kind.hides_instances:
+            hint = f"Use the cluster's endpoint, or {name.host!r} itself."
+        if hint:
             messages.append(
-                Error(
-                    f"DATABASES[{alias.name!r}]: HOST {host!r} does not tell how its cluster's instances are named.",
-                    hint="Set OPTIONS['cluster_instance_host_pattern'], e.g. '?.abc123.eu-west-1.rds.amazonaws.com'.",
-                    id="aurora_routing.E002",
+                Warning(
+                    f"DATABASES[{alias.name!r}]: HOST {host!r} leads to {name.host}, a {name.kind.value}, but the name "
+                    "does not tell: the alias's connections go to the writer.",
+                    hint=hint,
+                    id="aurora_routing.W004",
                 )
             )
     return messages
+
+
+def _without_region(alias: _Alias) -> CheckMessage:
+    host = str(alias.settings.get("HOST") or "")
+    return Error(
+        f"DATABASES[{alias.name!r}]: HOST {host!r} neither says its region nor leads to a name that does, so no token "
+        "can be signed.",
+        hint="Set OPTIONS['iam_host'] to the cluster's endpoint, which says it.",
+        id="aurora_routing.E004",
+    )
+
+
+def _needs_pattern(alias: _Alias) -> bool:
+    from ..backends.wiring import cluster_settings_of, is_placed
+
+    options = alias.parsed.options
+    is_meant = is_placed(alias.settings, options) and options.dialect == "aurora-mysql"
+    return is_meant and cluster_settings_of(alias.settings, options).pattern is None
+
+
+def _missing_pattern(alias: _Alias, more: str) -> CheckMessage:
+    host = str(alias.settings.get("HOST") or "")
+    return Error(
+        f"DATABASES[{alias.name!r}]: HOST {host!r} does not tell how its cluster's instances are named{more}.",
+        hint="Set OPTIONS['cluster_instance_host_pattern'], e.g. '?.abc123.eu-west-1.rds.amazonaws.com'.",
+        id="aurora_routing.E002",
+    )
 
 
 def check_proxies(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
@@ -128,21 +187,13 @@ def check_clusters(app_configs: Any, databases: Iterable[str] | None = None, **k
 
 
 def check_signed_host(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """W003: a token would be signed for a name that RDS does not take it for."""
+    """W003: a token would be signed for a name that RDS does not take it for, whatever DNS says."""
     messages: list[CheckMessage] = []
     for alias in _our_aliases():
-        login, host = alias.parsed.options.login, str(alias.settings.get("HOST") or "")
-        token = login.token if isinstance(login, FederatedLogin) else login
-        is_other = parse_endpoint(host).kind is EndpointKind.OTHER
-        if isinstance(token, IamLogin) and not token.host and is_other:
-            messages.append(
-                Warning(
-                    f"DATABASES[{alias.name!r}]: tokens would be signed for HOST {host!r}, which is no name of RDS's, "
-                    "and RDS takes them for its own names only.",
-                    hint="Set OPTIONS['iam_host'] to the cluster's endpoint.",
-                    id="aurora_routing.W003",
-                )
-            )
+        host = str(alias.settings.get("HOST") or "")
+        token = _token_of(alias)
+        if token is not None and not (token.host or parse_endpoint(host).kind.is_rds or may_lead_to_rds(host)):
+            messages.append(_unsignable(alias))
     return messages
 
 
@@ -157,6 +208,22 @@ def check_faults(app_configs: Any, databases: Iterable[str] | None = None, **kwa
         for alias in _our_aliases()
         if "dev" in alias.parsed.options.plugins
     ]
+
+
+def _token_of(alias: _Alias) -> IamLogin | None:
+    login = alias.parsed.options.login
+    token = login.token if isinstance(login, FederatedLogin) else login
+    return token if isinstance(token, IamLogin) else None
+
+
+def _unsignable(alias: _Alias) -> CheckMessage:
+    host = str(alias.settings.get("HOST") or "")
+    return Warning(
+        f"DATABASES[{alias.name!r}]: tokens would be signed for HOST {host!r}, which is no name of RDS's, "
+        "and RDS takes them for its own names only.",
+        hint="Set OPTIONS['iam_host'] to the cluster's endpoint.",
+        id="aurora_routing.W003",
+    )
 
 
 def _our_aliases() -> Iterator[_Alias]:
@@ -175,3 +242,4 @@ def _our_aliases() -> Iterator[_Alias]:
 
 CHECKS = (check_options, check_host_pattern, check_proxies, check_c_extension, check_clusters, check_signed_host)
 DEPLOY_CHECKS = (check_faults,)
+DATABASE_CHECKS = (check_names,)

@@ -19,6 +19,7 @@ from .activity import Activity
 from .gate import Gate
 from .host_monitor import HostMonitor
 from .link import Links
+from .meeting import Met
 from .topology_monitor import TopologyMonitor
 from .writer_search import WriterSearch
 
@@ -118,10 +119,11 @@ class Cluster:
 
     # -- learning
 
-    def introduce(self, dialect: Dialect, seen: Observation, asked_at: float) -> None:
+    def introduce(self, met: Met) -> None:
         """The first server has answered: now the kind of the cluster and its instances are known."""
-        self.dialect = dialect
-        self.publish(seen, asked_at)
+        self.dialect = met.dialect
+        self.settings = replace(self.settings, pattern=met.pattern)
+        self.publish(met.seen, met.asked_at)
 
     def publish(self, seen: Observation, asked_at: float) -> None:
         """Take in what a server said at `asked_at`."""

@@ -13,6 +13,7 @@ from ..core.endpoints import Address
 from ..core.logins import FederatedLogin, IamLogin, Issued, Login, signed_for
 from ..core.tls import CLEAR_TEXT
 from .credentials import Credentials, Kept
+from .names import Resolve, names_behind, rds_name_behind
 
 _WITH_TOKEN = {"auth_plugin": CLEAR_TEXT}
 _known: dict[Login, Credentials] = {}
@@ -29,8 +30,8 @@ def _credentials(login: Login) -> Credentials:
     if isinstance(login, IamLogin):
         return Credentials(
             str(login),
-            lambda address: issue_token(login, address),
-            key=lambda address: signed_for(login, address),
+            lambda address: issue_token(login, signed_address(login, address)),
+            key=lambda address: signed_for(login, signed_address(login, address)),
             arguments=_WITH_TOKEN,
             refused=lambda until: forget(login.profile),
         )
@@ -40,18 +41,25 @@ def _credentials(login: Login) -> Credentials:
     return Credentials(str(login), lambda address: fetch_secret(login), key=lambda address: None, outlives=True)
 
 
+def signed_address(login: IamLogin, address: Address, resolve: Resolve = names_behind) -> Address:
+    """The address by the RDS name that it is to be signed by: the resolver is asked for what a CNAME leads to."""
+    name = None if login.host else rds_name_behind(address.host, resolve)
+    return address if name is None else Address(name.host, address.port)
+
+
 def _federated(login: FederatedLogin) -> Credentials:
     """Tokens are signed here, by keys that the identity provider is asked for when they are about to end."""
     keys = Kept(f"the keys of {login.role_arn}", lambda: assume_role(login))
 
     def issue(address: Address) -> Issued:
         held = keys.get(time.monotonic() + login.timeout + _WITH_STS)
-        return issue_token(login.token, address, replace(held.value, lifetime=held.ends_at - time.monotonic()))
+        target = signed_address(login.token, address)
+        return issue_token(login.token, target, replace(held.value, lifetime=held.ends_at - time.monotonic()))
 
     return Credentials(
         str(login),
         issue,
-        key=lambda address: signed_for(login.token, address),
+        key=lambda address: signed_for(login.token, signed_address(login.token, address)),
         arguments=_WITH_TOKEN,
         refused=lambda until: keys.replace_if_older(_YOUNG, until),
     )

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..core.endpoints import Address, parse_endpoint
+from ..core.endpoints import Address, HostPattern, default_host_pattern, parse_endpoint
 from ..core.failures import Failure
 from ..core.topology import Observation
 from ..dialects.base import Dialect
@@ -16,6 +16,7 @@ from ..dialects.registry import find_dialect
 from ..drivers.base import Connection
 from .executor import BackgroundThread
 from .link import Links
+from .names import Resolve, names_behind, rds_name_behind
 
 if TYPE_CHECKING:
     from .cluster import ClusterSettings
@@ -36,11 +37,12 @@ class Unmet(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """The first good answer: who gave it, over which connection, and what it says."""
+    """The first good answer: who gave it, over which connection, what it says, and how instances are named."""
 
     address: Address
     connection: Connection = field(repr=False)
     dialect: Dialect
+    pattern: HostPattern | None
     seen: Observation
     asked_at: float
 
@@ -52,9 +54,10 @@ class Meeting:
     failed, or have said nothing for a quarter of a second; the first answer that shows a cluster is taken.
     """
 
-    def __init__(self, settings: ClusterSettings, links: Links) -> None:
+    def __init__(self, settings: ClusterSettings, links: Links, resolve: Resolve = names_behind) -> None:
         self.settings = settings
         self.links = links
+        self.resolve = resolve
         # A little early, so that those who wait for as long hear what came of it.
         self.deadline = time.monotonic() + 0.95 * links.connect_limit
         self._changed = threading.Condition()
@@ -166,14 +169,25 @@ class Inquiry:
             dialect = find_dialect(settings.dialect, lambda sql: link.ask(connection, sql))
             if not dialect.is_cluster and address != settings.seed:
                 raise Unmet(f"{address} is a server of its own, not part of a cluster")
-            if dialect.is_cluster and settings.pattern is None:
-                raise MissingPattern(
-                    f"{address.host} is part of a cluster ({dialect.name}), but its name does not tell how the "
-                    "instances are named. Set OPTIONS['cluster_instance_host_pattern'], for example "
-                    f"'?.{parse_endpoint(address.host).domain or 'abc123.eu-west-1.rds.amazonaws.com'}'."
-                )
-            seen = dialect.observe(lambda sql: link.ask(connection, sql), address, settings.pattern)
+            pattern = settings.pattern
+            if dialect.is_cluster and pattern is None:
+                pattern = self._pattern_behind(dialect)
+            seen = dialect.observe(lambda sql: link.ask(connection, sql), address, pattern)
         except BaseException:
             link.close(connection)
             raise
-        return Met(address, connection, dialect, seen, asked_at)
+        return Met(address, connection, dialect, pattern, seen, asked_at)
+
+    def _pattern_behind(self, dialect: Dialect) -> HostPattern:
+        """The pattern that follows from the RDS name which DNS has behind this one. Raises MissingPattern."""
+        host = self._address.host
+        name = rds_name_behind(host, self._meeting.resolve)
+        if name is not None and (pattern := default_host_pattern(name, self._address.port)) is not None:
+            logger.info("%s leads to %s: the instances are found at %s", host, name.host, pattern.pattern)
+            return pattern
+        leads = "no RDS name" if name is None else f"{name.host}, a {name.kind.value}"
+        raise MissingPattern(
+            f"{host} is part of a cluster ({dialect.name}), but its name does not tell how the instances are named, "
+            f"and it leads to {leads}. Set OPTIONS['cluster_instance_host_pattern'], for example "
+            f"'?.{parse_endpoint(host).domain or 'abc123.eu-west-1.rds.amazonaws.com'}'."
+        )

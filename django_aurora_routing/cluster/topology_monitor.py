@@ -100,7 +100,7 @@ class TopologyMonitor:
         else:
             links.topology.close(met.connection)
         logger.info("%s: %s speaks %s", cluster.key, met.address, met.dialect.name)
-        cluster.introduce(met.dialect, met.seen, met.asked_at)
+        cluster.introduce(met)
         if not met.dialect.is_cluster:
             return None
         # HOST is the writer as a rule; the first turn at rest leaves it alone and goes to a reader.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address
 
-from .endpoints import Address, parse_endpoint
+from .endpoints import Address, EndpointKind, parse_endpoint
 from .secret import Secret
 
 TOKEN_LIFETIME = 870.0
@@ -129,7 +129,7 @@ def signed_for(login: IamLogin, address: Address) -> SignedFor:
         raise Unavailable(f"no token can be signed for {host!r}, which is no name of a host")
     region = login.region or endpoint.region or parse_endpoint(login.host).region
     if not region:
-        raise Unavailable(f"{host!r} does not say its region; set OPTIONS['iam_region']")
+        raise Unavailable(f"{host!r} neither says its region nor leads to a name that does; set OPTIONS['iam_region']")
     return SignedFor(host, login.port or address.port, region)
 
 
@@ -139,6 +139,12 @@ def is_host_name(text: str) -> bool:
         return isinstance(ip_address(text), IPv4Address)
     except ValueError:
         return len(text) <= 253 and re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", text) is not None
+
+
+def may_lead_to_rds(host: str) -> bool:
+    """Whether it is a name of somebody's own, behind which DNS may have an RDS name, or a global database's."""
+    kind = parse_endpoint(host).kind
+    return kind in (EndpointKind.OTHER, EndpointKind.GLOBAL) and "." in host and not host.startswith("/")
 
 
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
@@ -198,14 +204,14 @@ class _Reader:
             self.say(f"OPTIONS[{name!r}]", f"is needed by the plugin {self.plugin!r}.", hint)
         return text
 
-    def region(self, *names: str, otherwise: str) -> str:
-        """The first of these options that is set, or what a name says."""
+    def region(self, *names: str, is_told: bool) -> str:
+        """The first of these options that is set; none is needed where a name tells the region."""
         for name in (*names, "region"):
             if region := self.text(name):
                 if not _REGION.fullmatch(region):
                     self.say(f"OPTIONS[{name!r}]", f"{region!r} is no region.", "Write it as in 'eu-west-1'.")
                 return region
-        if not otherwise:
+        if not is_told:
             self.say(
                 f"OPTIONS[{names[0]!r}]", f"is needed by the plugin {self.plugin!r}: no name tells the region.", ""
             )
@@ -223,10 +229,11 @@ class _Reader:
         if not host or self.host.startswith("/"):  # a socket's path, over which there is no TLS to speak of
             self.host_name("HOST", parse_endpoint(self.host).host)
         said = parse_endpoint(self.host).region or parse_endpoint(host).region
+        is_told_later = self.plugin == "iam" and not host and may_lead_to_rds(self.host)
         port = self.of("iam_default_port")
         return IamLogin(
             user=user,
-            region=self.region("iam_region", otherwise=said),
+            region=self.region("iam_region", is_told=bool(said) or is_told_later),
             host=host,
             port=None if port is None else int(str(port).partition(".")[0]),
             lifetime=min(self.number(lifetime), TOKEN_LIFETIME),
@@ -247,7 +254,7 @@ class _Reader:
         lifetime = self.number("secrets_manager_expiration")
         return SecretLogin(
             secret_id=secret_id,
-            region=self.region("secrets_manager_region", otherwise=said) or said,
+            region=self.region("secrets_manager_region", is_told=bool(said)) or said,
             endpoint=endpoint,
             username_key=self.text("secrets_manager_secret_username_key"),
             password_key=self.text("secrets_manager_secret_password_key"),

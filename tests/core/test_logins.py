@@ -37,8 +37,17 @@ def test_iam_by_the_incumbents_names_and_units() -> None:
     assert dict(parsed.driver) == {"ssl_ca": "rds.pem", "ssl_verify_cert": True, "ssl_verify_identity": True}
 
 
-def test_a_cname_needs_a_region_and_may_have_any_of_three() -> None:
-    assert "OPTIONS['iam_region']: is needed" in problems(parse("db.example.com", plugins="iam", ssl_ca="x"))[0]
+@pytest.mark.parametrize("host", ["10.0.0.1", "localhost", ""])
+def test_a_host_that_leads_to_no_name_of_rds_needs_a_region(host: str) -> None:
+    assert "OPTIONS['iam_region']: is needed" in problems(parse(host, plugins="iam", ssl_ca="x"))[0]
+
+
+def test_a_cname_may_have_its_region_from_where_it_leads_or_from_any_of_three_options() -> None:
+    parsed = parse("db.example.com", plugins="iam", ssl_ca="x")
+    assert problems(parsed) == []
+    assert isinstance(parsed.options.login, IamLogin)
+    with pytest.raises(Unavailable, match="iam_region"):
+        signed_for(parsed.options.login, Address("db.example.com"))
     for given in ({"iam_region": "eu-west-1"}, {"region": "eu-west-1"}, {"iam_host": RDS}):
         parsed = parse("db.example.com", plugins="iam", ssl_ca="x", **given)
         assert problems(parsed) == []
