@@ -23,6 +23,8 @@ class RoutingSettings:
     """{name: {"writer": alias, "readers": [alias, ...] or {alias: weight}}}; None finds them in DATABASES."""
     app_labels: Mapping[str, str] | None = None
     """{app label or "app.Model": alias or cluster}, for AppLabelRouter."""
+    profiles: Mapping[str, Any] | None = None
+    """{name: OPTIONS}, for aliases that name one of them by the backend's option `profile_name`."""
     reader_strategy: str = "random"
     """How a scope gets its reader: "random" (by weight) or "round_robin"."""
     max_lag: float | None = None
@@ -57,7 +59,7 @@ _CHOICES = {
     "stale_writes": ("allow", "warn", "error"),
 }
 _SECONDS = ("max_lag", "pin_seconds", "pin_floor_seconds")
-_MAPPINGS = ("clusters", "app_labels")
+_MAPPINGS = ("clusters", "app_labels", "profiles")
 _FLAGS = ("prevent_writes_on_readers", "transactions_follow_blocks")
 _KEYS = {field.name.upper(): field.name for field in fields(RoutingSettings)}
 

@@ -12,7 +12,7 @@ from ..core.logins import Unavailable
 from ..core.tls import CLEAR_TEXT
 from ..drivers.frames import without_frames
 from ..errors import LoginError
-from .wiring import seed_of
+from .wiring import given_options, seed_of
 
 _FILES = {"ca": "ssl_ca", "cert": "ssl_cert", "key": "ssl_key"}
 _CLEAR_TEXT_VARIABLE = "LIBMYSQL_ENABLE_CLEARTEXT_PLUGIN"  # MySQL's client sends nothing as it is without
@@ -29,7 +29,7 @@ class ClientMixin:
     def settings_to_cmd_args_env(
         cls, settings_dict: Mapping[str, Any], parameters: Iterable[str]
     ) -> tuple[list[str], dict[str, str] | None]:
-        named = {**settings_dict, "OPTIONS": _named_as_mysqlclient_does(settings_dict["OPTIONS"])}
+        named = {**settings_dict, "OPTIONS": _named_as_mysqlclient_does(given_options(settings_dict))}
         args, env = super().settings_to_cmd_args_env(named, parameters)  # type: ignore[misc]
         return args, {**(env or {}), **settings_dict.get(_VARIABLES, {})} or None
 
@@ -47,7 +47,7 @@ class ClientMixin:
             variables[_CLEAR_TEXT_VARIABLE] = "1"
             parameters = [*_demanding_tls(params), *parameters]
         issued = _issued(credentials, given)
-        options = {name: value for name, value in given["OPTIONS"].items() if name not in _ACCOUNT}
+        options = {name: value for name, value in given_options(given).items() if name not in _ACCOUNT}
         lent = {"USER": issued.user, "PASSWORD": str.__str__(issued.password), "OPTIONS": options}
         shell = type(self)(SimpleNamespace(settings_dict={**given, **lent, _VARIABLES: variables}))  # type: ignore[call-arg]
         try:

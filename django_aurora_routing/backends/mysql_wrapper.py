@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from ..cluster.credentials import CREDENTIALS
+from ..core.keepalive import KEEPALIVE
 from ..core.option_values import nearest
 from ..core.secret import hidden
 from .wrapper import ClusterWrapperMixin
@@ -29,6 +30,8 @@ class MySQLWrapperMixin(ClusterWrapperMixin):
             from ..cluster.logins import credentials_of  # with all that speaks to AWS and to identity providers
 
             params[CREDENTIALS] = credentials_of(login)
+        if (keepalive := self._options.keepalive) is not None:
+            params[KEEPALIVE] = keepalive
         for setting, name in (("USER", "user"), ("NAME", "database"), ("PASSWORD", "password")):
             if settings_dict[setting]:
                 params[name] = hidden(name, settings_dict[setting])

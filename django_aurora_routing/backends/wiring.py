@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from ..cluster.connector import Search
 from ..cluster.credentials import CREDENTIALS
 from ..cluster.link import Link, Links
 from ..cluster.registry import cluster_of, known_cluster
+from ..conf import did_you_mean, routing_settings
 from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint, plain_host
 from ..core.option_values import Problem
 from ..core.options import Options, ParsedOptions, parse_options
@@ -24,13 +26,14 @@ from ..plugins.loading import UnusablePlugin, entry_point_names, find_plugin
 DJANGO_OPTION_NAMES = frozenset({"isolation_level"})
 """Names in OPTIONS that Django's own MySQL backend takes out before the driver sees them."""
 
+# What no profile may say: routing goes by an alias's own `read_only`.
+_ALIAS_ITSELF = frozenset({"profile_name", "read_only"})
 # What belongs to the application's session, or changes how answers look.
 _NOT_FOR_MONITORS = (
     *("database", "db", "init_command", "autocommit", "read_timeout", "write_timeout"),
     *("raw", "use_unicode", "converter_class", "raise_on_warnings"),
     *("conv", "sql_mode", "binary_prefix"),
 )
-_MONITOR_READ_TIMEOUT = 5  # seconds; drivers take whole ones only
 
 
 def seed_of(settings_dict: Mapping[str, Any]) -> Address:
@@ -39,12 +42,28 @@ def seed_of(settings_dict: Mapping[str, Any]) -> Address:
     return Address(host, int(settings_dict.get("PORT") or DEFAULT_PORT))
 
 
+def given_options(settings_dict: Mapping[str, Any]) -> Mapping[Any, Any]:
+    """OPTIONS, and what the profile has that they name. Raises ImproperlyConfigured, which says what is wrong there."""
+    options: Mapping[Any, Any] = settings_dict.get("OPTIONS") or {}
+    name = options.get("profile_name")
+    if name is None:
+        return options
+    profiles = routing_settings().profiles or {}
+    profile = profiles.get(name) if isinstance(name, str) else None
+    if profile is None:
+        raise ImproperlyConfigured(f"AURORA_ROUTING['PROFILES'] has no {name!r}.{did_you_mean(name, profiles)}")
+    if not isinstance(profile, Mapping) or not _ALIAS_ITSELF.isdisjoint(profile):
+        which = " or ".join(map(repr, sorted(_ALIAS_ITSELF)))
+        raise ImproperlyConfigured(f"AURORA_ROUTING['PROFILES'][{name!r}] must be a dict of options, without {which}.")
+    return {**profile, **{key: value for key, value in options.items() if key != "profile_name"}}
+
+
 def parse_settings(
     settings_dict: Mapping[str, Any], driver_names: Collection[str], misplaced: Mapping[str, str]
 ) -> ParsedOptions:
     """Read an alias's OPTIONS. Never raises; what is wrong is in `problems`."""
     host, port = settings_dict.get("HOST", ""), settings_dict.get("PORT") or DEFAULT_PORT
-    options = settings_dict.get("OPTIONS") or {}
+    options: Any = settings_dict.get("OPTIONS") or {}
     problem: Problem | None = None
     if not isinstance(host, str):
         problem = Problem("HOST", f"must be text, not {host!r}.", "")
@@ -52,6 +71,11 @@ def parse_settings(
         problem = Problem("PORT", f"must be a number from 1 to 65535, not {port!r}.", "")
     elif not isinstance(options, Mapping):
         problem = Problem("OPTIONS", f"must be a dictionary, not a {type(options).__name__}.", "")
+    else:
+        try:
+            options = given_options(settings_dict)
+        except ImproperlyConfigured as exc:
+            problem = Problem("OPTIONS['profile_name']", str(exc), "")
     if problem is not None:
         return ParsedOptions(Options(plugins=()), {}, (problem,))
     parsed = parse_options(
@@ -112,6 +136,9 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
         dialect=options.dialect,
         refresh=options.topology_refresh,
         high_refresh=options.topology_high_refresh,
+        reconnect_interval=options.reconnect_interval,
+        probe_timeout=options.probe_timeout,
+        priority=options.priority,
         detection=options.detection,
         disposal=options.disposal,
     )
@@ -132,7 +159,7 @@ def search_for(
         return None
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
     # As a server has it, so that nothing needs to be sent for it; the drivers' own default is another.
-    plain |= {"read_timeout": _MONITOR_READ_TIMEOUT, "autocommit": True}
+    plain |= {"read_timeout": math.ceil(options.probe_timeout), "autocommit": True}
     links = Links(
         Link(driver, _with_monitors_own(plain, options.topology_monitor_params)),
         Link(driver, _with_monitors_own(plain, options.host_monitor_params)),

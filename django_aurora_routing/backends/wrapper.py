@@ -37,7 +37,7 @@ from .lost import LostConnection
 from .phases import InPhase, Phase
 from .read_only import ReadOnlySessionMixin
 from .transactions import TransactionsMixin
-from .wiring import checked_options, cluster_known_to, search_for, seed_of
+from .wiring import checked_options, cluster_known_to, given_options, search_for, seed_of
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
 
     def split_options(self, settings_dict: Mapping[str, Any]) -> dict[str, Any]:
         """Check OPTIONS, keep ours, and return the driver's. Parsed anew only when the settings have changed."""
-        options = {name: hidden(name, value) for name, value in settings_dict["OPTIONS"].items()}
+        options = {name: hidden(name, value) for name, value in given_options(settings_dict).items()}
         account = (settings_dict["USER"], hidden("password", settings_dict["PASSWORD"]))
         given = (options, settings_dict["HOST"], settings_dict["PORT"], *account)
         if self._parsed is None or self._parsed[0] != given:

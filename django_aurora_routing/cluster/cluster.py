@@ -36,6 +36,9 @@ class ClusterSettings:
     dialect: str | None
     refresh: float
     high_refresh: float
+    reconnect_interval: float
+    probe_timeout: float
+    priority: tuple[str, ...]
     detection: Detection
     disposal: float
 

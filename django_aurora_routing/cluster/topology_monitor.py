@@ -8,13 +8,13 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
+from ..core.asking import in_order
 from ..core.endpoints import Address
 from ..core.failures import Failure
 from ..core.pacing import Backoff
 from ..drivers.base import Connection
 from .executor import BackgroundThread
 from .meeting import Meeting, Met, MissingPattern
-from .writer_search import PROBE_TIMEOUT
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -27,8 +27,8 @@ _HURRY_FOR = 0.5  # seconds that one call of `hurry` lasts
 
 
 class TopologyMonitor:
-    """Asks once in `topology_refresh_ms`, a reader if there is one: every instance answers, and a connection to a
-    reader outlives the writer. Also tries the readers that were set aside, until they answer.
+    """Asks once in `topology_refresh_ms`: a reader if there is one, unless the options say otherwise. Also tries the
+    readers that were set aside, until they answer.
 
     While somebody waits for readers to catch up, it asks at `cluster_topology_high_refresh_rate_ms`.
     """
@@ -135,7 +135,7 @@ class TopologyMonitor:
             readers.remove(self._asked)
             readers.insert(0, self._asked)
         writer = view.trusted_writer
-        return [*readers, *((writer.address,) if writer is not None else ())]
+        return in_order(self._cluster.settings.priority, readers, writer.address if writer is not None else None)
 
     def _ask(self, address: Address) -> None:
         cluster = self._cluster
@@ -143,7 +143,7 @@ class TopologyMonitor:
         assert cluster.dialect is not None
         if self._connection is None or self._asked != address:
             self._disconnect()
-            self._connection, self._asked = link.open(address, PROBE_TIMEOUT), address
+            self._connection, self._asked = link.open(address, cluster.settings.probe_timeout), address
         asked_at, connection = time.monotonic(), self._connection
         seen = cluster.dialect.observe(lambda sql: link.ask(connection, sql), address, cluster.settings.pattern)
         cluster.publish(seen, asked_at)
@@ -157,7 +157,7 @@ class TopologyMonitor:
             if not backoff.is_due(time.monotonic()):
                 continue
             try:
-                link.close(link.open(address, PROBE_TIMEOUT))
+                link.close(link.open(address, cluster.settings.probe_timeout))
             except Exception as exc:
                 if link.failure(exc) is None:
                     raise

@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROBE_TIMEOUT = 5.0
-"""Seconds that a monitor's own connect, or one of its statements, may take."""
-
-CONNECT_PAUSE = 0.1
-"""Seconds between two connects of a probe, give or take half of it. On an open connection it asks more often."""
-
 _HIGH_RATE_FOR = 30.0  # seconds for which probes keep `cluster_topology_high_refresh_rate_ms`
 _SLOWEST = 1.0  # seconds between the questions of a probe that has been at it for long
 
@@ -123,7 +117,7 @@ class Probe:
         link = links.topology
         try:
             if self.connection is None:
-                self.connection = link.open(self._address, PROBE_TIMEOUT)
+                self.connection = link.open(self._address, cluster.settings.probe_timeout)
             asked_at, connection = time.monotonic(), self.connection
             seen = dialect.observe(lambda sql: link.ask(connection, sql), self._address, cluster.settings.pattern)
         except Exception as exc:
@@ -140,7 +134,7 @@ class Probe:
             cluster.publish(seen, asked_at)
         rate = cluster.settings.high_refresh
         if self.connection is None:
-            rate = max(rate, CONNECT_PAUSE)
+            rate = max(rate, cluster.settings.reconnect_interval)  # on an open connection it asks more often
         pause = rate * max(1.0, 5 * (time.monotonic() - self._began) / _HIGH_RATE_FOR - 4)
         return min(pause, max(_SLOWEST, rate)) * self._rng.uniform(0.5, 1.5)
 

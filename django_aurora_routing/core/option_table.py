@@ -25,7 +25,8 @@ BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE, HOSTS = (
 class OptionRow:
     """One option. `active` is False for a name that is accepted but has no effect in this version.
 
-    `limits` are the least and the most it may be, in the unit that it is written in; None for those of its kind.
+    `note` is said of every value but the default, which it always has. `limits` are the least and the most it may be,
+    in the unit that it is written in; None for those of its kind.
     """
 
     name: str
@@ -34,6 +35,7 @@ class OptionRow:
     choices: tuple[str, ...] = ()
     active: bool = False
     limits: tuple[float, float] | None = None
+    note: str = ""
 
 
 FAILOVER_MODES = ("strict_writer", "strict_reader", "reader_or_writer")
@@ -63,9 +65,14 @@ def _active(
     return OptionRow(name, kind, default, choices, active=True, limits=limits)
 
 
+def _always(name: str, kind: str, value: object, note: str) -> OptionRow:
+    return OptionRow(name, kind, value, active=True, note=note)
+
+
 _ACTIVE = (
     _active("plugins", TEXT),
     _active("auto_sort_wrapper_plugin_order", BOOL, True),  # either means the same: the order never matters
+    _active("profile_name", TEXT),
     _active("cluster_id", TEXT),
     _active("cluster_instance_host_pattern", TEXT),
     _active("hosts", HOSTS, ()),
@@ -77,14 +84,36 @@ _ACTIVE = (
     _active("failover_timeout_sec", SECONDS, 60.0),  # theirs: 300
     _active("failover_reader_host_selector_strategy", CHOICE, None, STRATEGIES),  # theirs: random; ours: as above
     _active("enable_failover", BOOL, True),
+    _active("failover_cluster_topology_refresh_rate_sec", SECONDS),  # the first failover's name for the high rate
+    _active("failover_writer_reconnect_interval_sec", SECONDS, 0.1, limits=(0.05, 60)),  # theirs: 2
     _active("topology_refresh_ms", MILLISECONDS, 30.0),
     _active("cluster_topology_high_refresh_rate_ms", MILLISECONDS, 0.01),  # theirs: 100 ms
+    _active("monitoring_connection_priority", TEXT),  # theirs: strict-writer
+    _active("auxiliary_query_timeout_sec", SECONDS, 5.0),
     _active("failure_detection_enabled", BOOL, True),
     # Theirs (30000, 5000, 3, PostgreSQL only) find a dead host after 45 s; ours within 9 s.
     _active("failure_detection_time_ms", MILLISECONDS, 5.0),
     _active("failure_detection_interval_ms", MILLISECONDS, 1.0),
     _active("failure_detection_count", INT, 3),
     _active("monitor_disposal_time_ms", MILLISECONDS, 600.0),
+    _active("socket_timeout", SECONDS),
+    _active("tcp_keepalive", BOOL),
+    _active("tcp_keepalive_time", SECONDS, None, limits=(1, 32767)),
+    _active("tcp_keepalive_interval", SECONDS, None, limits=(1, 32767)),
+    _active("tcp_keepalive_probes", INT, None, limits=(1, 127)),
+    _always("wrapper_driver_dialect", TEXT, None, "has no effect: ENGINE says which driver is used."),
+    _always(
+        *("transfer_session_state_on_switch", BOOL, True),
+        "is always True: Django sets each new connection up as it did the first.",
+    ),
+    _always(
+        *("reset_session_state_on_close", BOOL, True),
+        "is always True: no session state goes from one use of a connection to the next.",
+    ),
+    _always(
+        *("rollback_on_switch", BOOL, True),
+        "is always True: a connection in a transaction is left only when it is lost, and its server rolls back then.",
+    ),
     _active("region", TEXT),  # ours: the region of everything that has no region of its own
     _active("aws_profile", TEXT),
     _active("iam_host", TEXT),
@@ -112,15 +141,12 @@ _ACTIVE = (
     _active("ssl_secure", BOOL, True),
 )
 _ACCEPTED = _names("""
-    transfer_session_state_on_switch reset_session_state_on_close rollback_on_switch
     enable_connect_failover enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
     wait_for_custom_endpoint_info limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections
     srw_verify_new_connections gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
-    gdb_enable_global_write_forwarding tcp_keepalive
+    gdb_enable_global_write_forwarding
 """)
 _ACCEPTED_NUMBERS = _names("""
-    socket_timeout tcp_keepalive_time tcp_keepalive_interval tcp_keepalive_probes auxiliary_query_timeout_sec
-    failover_cluster_topology_refresh_rate_sec failover_writer_reconnect_interval_sec
     failover_reader_connect_timeout_sec custom_endpoint_info_refresh_rate_ms
     custom_endpoint_idle_monitor_expiration_ms wait_for_custom_endpoint_info_timeout_ms
     host_availability_strategy_max_retries host_availability_strategy_initial_backoff_time
@@ -132,14 +158,14 @@ _ACCEPTED_NUMBERS = _names("""
     wait_for_initial_topology_ms srw_connect_retry_timeout_ms srw_connect_retry_interval_ms
 """)
 _ACCEPTED_TEXTS = _names("""
-    profile_name global_cluster_instance_host_patterns wrapper_driver_dialect failover_home_region
+    global_cluster_instance_host_patterns failover_home_region
     active_home_failover_mode inactive_home_failover_mode default_host_availability_strategy
     round_robin_host_weight_pairs weighted_random_host_weight_pairs bg_id telemetry_traces_backend
     telemetry_metrics_backend reader_initial_connection_host_selector_strategy
     initial_connection_host_selector_strategy endpoint_substitution_role
     inactive_cluster_writer_endpoint_substitution_role verify_opened_connection_type
     verify_inactive_cluster_writer_endpoint_connection_type srw_read_endpoint srw_write_endpoint
-    srw_verify_initial_connection_type gdb_rw_home_region gdb_accessible_regions monitoring_connection_priority
+    srw_verify_initial_connection_type gdb_rw_home_region gdb_accessible_regions
     gdb_monitoring_connection_priority
 """)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from .asking import DEFAULT_PRIORITY, read_priority
 from .detection import DEFAULT_DETECTION, Detection
 from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts
+from .keepalive import KeepAlive, read_keepalive
 from .logins import TOKEN_PLUGINS, Login, read_login
 from .option_table import LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
 from .option_values import Given, Problem, nearest, parse_value
@@ -56,6 +59,10 @@ class Options:
     failover_enabled: bool = True
     topology_refresh: float = 30.0
     topology_high_refresh: float = 0.01
+    reconnect_interval: float = 0.1
+    probe_timeout: float = 5.0
+    priority: tuple[str, ...] = DEFAULT_PRIORITY
+    keepalive: KeepAlive | None = None
     detection_enabled: bool = True
     detection: Detection = DEFAULT_DETECTION
     disposal: float = 600.0
@@ -133,6 +140,8 @@ def parse_options(
             parsed = parse_value(row, value, problems)
             if row.active:
                 values[name] = parsed
+                if row.note and parsed is not None and parsed != row.default:
+                    problems.append(Problem(setting, row.note, "", fatal=False))
             else:
                 problems.append(Problem(setting, "is accepted but has no effect in this version.", "", fatal=False))
         elif prefix in LATER_PREFIXES:
@@ -155,6 +164,9 @@ def parse_options(
             hint = nearest(name, {*OPTION_TABLE, *driver_names}) or "See the documentation's list of options."
             problems.append(Problem(setting, "is not an option of this backend or its driver.", hint))
     given = Given(values, problems)
+    if (limit := given.of("socket_timeout")) is not None:  # drivers take whole seconds only
+        seconds = math.ceil(float(limit))  # type: ignore[arg-type]
+        driver = {**{name: seconds for name in ("read_timeout", "write_timeout") if name in driver_names}, **driver}
     options = _build(given, for_monitors, host, port, entry_points)
     for name, owners in unused_options(values, options.plugins).items():
         problems.append(Problem(f"OPTIONS[{name!r}]", f"has no effect without the plugin {owners}.", "", fatal=False))
@@ -228,7 +240,11 @@ def _build(
         failover_reader_strategy=str(of("failover_reader_host_selector_strategy") or strategy),
         failover_enabled=bool(of("enable_failover")),
         topology_refresh=number("topology_refresh_ms"),
-        topology_high_refresh=number("cluster_topology_high_refresh_rate_ms"),
+        topology_high_refresh=_high_rate(given),
+        reconnect_interval=number("failover_writer_reconnect_interval_sec"),
+        probe_timeout=number("auxiliary_query_timeout_sec"),
+        priority=read_priority(given),
+        keepalive=read_keepalive(given),
         detection_enabled=bool(of("failure_detection_enabled")),
         detection=Detection(
             time=number("failure_detection_time_ms"),
@@ -239,3 +255,9 @@ def _build(
         topology_monitor_params=MappingProxyType(for_monitors["topology-monitoring-"]),
         host_monitor_params=MappingProxyType(for_monitors["monitoring-"]),
     )
+
+
+def _high_rate(given: Given) -> float:
+    """How often a cluster without a writer is asked; by the name for it that the first failover has, if by no other."""
+    name, other = "cluster_topology_high_refresh_rate_ms", "failover_cluster_topology_refresh_rate_sec"
+    return given.number(other if given.values.get(name) is None and given.of(other) is not None else name)

@@ -22,10 +22,11 @@ from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, Clie
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
+from ..core.keepalive import KEEPALIVE, KeepAlive
 from .base import Look
 from .frames import without_frames
 from .read_ahead import read_ahead
-from .sockets import descriptor_in, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
+from .sockets import descriptor_in, keep_alive, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
 try:
@@ -142,6 +143,7 @@ class MySQLConnectorDriver:
         """Open a session. Arguments are `mysql.connector.connect()`'s; `use_pure` chooses the implementation."""
         arguments = {**params, "host": address.host, "port": address.port}
         use_pure = bool(arguments.pop("use_pure", False))
+        keepalive: KeepAlive | None = arguments.pop(KEEPALIVE, None)
         if arguments.get("unix_socket"):
             arguments.pop("host")
         if not HAVE_EXTENSION or use_pure:
@@ -152,6 +154,8 @@ class MySQLConnectorDriver:
                 with WATCHDOG.after(timeout, lambda: self.abort(connection)):
                     connection.connect(**arguments, connection_timeout=timeout)
                 _tune(connection)
+                if keepalive is not None:
+                    keep_alive(connection._socket.sock.fileno(), keepalive)
                 read_ahead(connection)
                 connection.look = look_at(connection._socket.sock.fileno())
             except Exception as exc:  # noqa: BLE001 - of Python's own as well, from the midst of the driver
@@ -169,6 +173,8 @@ class MySQLConnectorDriver:
         fd = descriptor_in(extension._cmysql)
         extension.socket_id = socket_id(fd) if fd is not None else None
         extension.look = look_at(fd) if fd is not None else nothing_seen
+        if fd is not None and keepalive is not None:
+            keep_alive(fd, keepalive)
         return extension  # type: ignore[no-any-return]
 
     def ask(

@@ -15,8 +15,9 @@ from MySQLdb.constants import CLIENT
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
+from ..core.keepalive import KEEPALIVE, KeepAlive
 from .base import Look
-from .sockets import look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
+from .sockets import keep_alive, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
 DRIVER_ERRORS: tuple[type[BaseException], ...] = (MySQLdb.Error,)
@@ -166,6 +167,7 @@ class MySQLClientDriver:
     def connect(self, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
         """Open a session. Arguments are those of `MySQLdb.connect()`."""
         arguments = {**params, "host": address.host, "port": address.port}
+        keepalive: KeepAlive | None = arguments.pop(KEEPALIVE, None)
         if arguments.get("unix_socket"):
             arguments.pop("host")
         # The library's time limit is in whole seconds, and one for each answer of the login. The watchdog covers what
@@ -179,6 +181,8 @@ class MySQLClientDriver:
             self.close(connection)
             raise
         connection.is_waiting = False
+        if keepalive is not None:
+            keep_alive(connection.fileno(), keepalive)
         return connection
 
     def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Sequence[Sequence[Any]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.endpoints import Address
+from ..core.keepalive import KeepAlive
 from .base import Look
 
 # Where `int fd` lies in the object: PyObject head, then MYSQL, which begins with NET: five pointers, then fd. The same
@@ -31,6 +32,18 @@ def _made_by_python() -> Callable[[], Any]:
 
 
 _pythons_own_poll = _made_by_python()
+
+
+def keep_alive(fd: int, wanted: KeepAlive) -> None:
+    """Set keep-alive at a TCP socket. What the system does not know is left out."""
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(wanted.on))
+        idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"  # as macOS calls it
+        for name, value in ((idle, wanted.idle), ("TCP_KEEPINTVL", wanted.interval), ("TCP_KEEPCNT", wanted.probes)):
+            if value is not None and hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def look_at(fd: int) -> Look:

@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError, connections
 
 from django_aurora_routing.cluster.gate import MAX_CONNECTING
-from django_aurora_routing.cluster.writer_search import CONNECT_PAUSE
+from django_aurora_routing.core.options import Options
 from django_aurora_routing.lab import LocalCluster
 
 from .conftest import Aliases
@@ -65,7 +65,7 @@ def test_a_crowd_without_a_writer_leaves_the_search_to_a_few(
 ) -> None:
     alias = aliases.add("w")
     execute(alias, "SELECT 1")
-    a_second = (len(cluster.instances) + 1) / (CONNECT_PAUSE / 2)  # a probe for each instance and HOST
+    a_second = (len(cluster.instances) + 1) / (Options().reconnect_interval / 2)  # a probe for each instance and HOST
     with attempts(alias) as times:
         cluster.writer.kill()
         with crowd(alias) as outcomes:

@@ -4,6 +4,7 @@ import pytest
 
 from django_aurora_routing.core.detection import Detection
 from django_aurora_routing.core.endpoints import Address
+from django_aurora_routing.core.keepalive import KeepAlive
 from django_aurora_routing.core.option_values import Problem
 from django_aurora_routing.core.options import FailoverMode, Options, ParsedOptions, parse_options
 from django_aurora_routing.core.plugins import DEFAULT_PLUGINS
@@ -59,6 +60,16 @@ def test_the_settings_of_the_wrappers_documentation_work() -> None:
         ({"hosts": ["::1", "[::1]:3307"]}, "hosts", (Address("::1"), Address("::1", 3307))),
         ({"hosts": []}, "hosts", ()),
         ({"hosts": None}, "hosts", ()),
+        ({"failover_cluster_topology_refresh_rate_sec": 2}, "topology_high_refresh", 2.0),
+        (
+            {"failover_cluster_topology_refresh_rate_sec": 2, "cluster_topology_high_refresh_rate_ms": 50},
+            "topology_high_refresh",
+            0.05,
+        ),
+        ({"failover_writer_reconnect_interval_sec": "2"}, "reconnect_interval", 2.0),
+        ({"auxiliary_query_timeout_sec": 1.5}, "probe_timeout", 1.5),
+        ({"monitoring_connection_priority": "writer-or-reader"}, "priority", ("writer_or_reader",)),
+        ({"tcp_keepalive": True, "tcp_keepalive_time": 9}, "keepalive", KeepAlive(True, idle=9)),
     ],
 )
 def test_a_value_is_read_in_our_units(given: dict[str, object], attribute: str, expected: object) -> None:
@@ -112,6 +123,12 @@ def test_a_reader_endpoint_means_readers() -> None:
         ),
         ({"failure_detection_count": 2.5}, "OPTIONS['failure_detection_count']", "a whole number"),
         ({"bg_interval_high_ms": "x"}, "OPTIONS['bg_interval_high_ms']", "a number of milliseconds"),
+        (
+            {"monitoring_connection_priority": "strict-reder"},
+            "OPTIONS['monitoring_connection_priority']",
+            "'strict_reader'",
+        ),
+        ({"failover_writer_reconnect_interval_sec": 0.01}, "OPTIONS['failover_writer_reconnect_interval_sec']", "from"),
         ({"pool_size": 5}, "OPTIONS['pool_size']", "cannot be used here. Use CONN_MAX_AGE."),
         ({"monitoring-conect_timeout": 1}, "OPTIONS['monitoring-conect_timeout']", "connection_timeout"),
     ],
@@ -131,6 +148,31 @@ def test_a_name_without_effect_is_said_to_be_without_effect() -> None:
     (problem,) = parse(bg_id="1").problems
     assert not problem.fatal
     assert "no effect" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("name", "fine", "other", "words"),
+    [
+        ("transfer_session_state_on_switch", True, False, "is always True"),
+        ("reset_session_state_on_close", "true", "false", "is always True"),
+        ("rollback_on_switch", True, False, "is always True"),
+        ("wrapper_driver_dialect", None, "mysql-connector-python", "ENGINE says"),
+    ],
+)
+def test_what_cannot_be_otherwise_says_so_only_if_it_is_asked_to_be(
+    name: str, fine: object, other: object, words: str
+) -> None:
+    assert parse(**{name: fine}).problems == ()
+    (problem,) = parse(**{name: other}).problems
+    assert not problem.fatal
+    assert words in problem.message
+
+
+def test_a_socket_timeout_is_the_drivers_two_time_limits() -> None:
+    names = {"read_timeout", "write_timeout"}
+    assert parse_options({"socket_timeout": 2.5}, driver_names=names).driver == dict.fromkeys(names, 3)
+    both = parse_options({"socket_timeout": 2.5, "read_timeout": 9}, driver_names=names).driver
+    assert both == {"read_timeout": 9, "write_timeout": 3}
 
 
 def test_prefixed_options_go_to_the_monitors_and_are_kept_out_of_reprs() -> None:
