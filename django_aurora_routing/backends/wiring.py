@@ -141,6 +141,7 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
         priority=options.priority,
         detection=options.detection,
         disposal=options.disposal,
+        absence=options.absence,
     )
 
 
@@ -152,7 +153,7 @@ def cluster_known_to(settings_dict: Mapping[str, Any], options: Options, driver:
 
 
 def search_for(
-    settings_dict: Mapping[str, Any], options: Options, driver: Driver, params: Mapping[str, Any]
+    alias: str, settings_dict: Mapping[str, Any], options: Options, driver: Driver, params: Mapping[str, Any]
 ) -> Search | None:
     """What places the alias's connections; None when it talks to HOST alone."""
     if not is_placed(settings_dict, options) or params.get("unix_socket"):
@@ -168,7 +169,8 @@ def search_for(
     key = cluster_key_of(settings_dict, options)
     # One a driver: its monitors end and close connections of each other's and of the applications'.
     cluster = cluster_of((key, driver), lambda: Cluster(key, cluster_settings_of(settings_dict, options), links))
-    return Search(cluster, links, options)
+    measuring = Link(driver, _with_monitors_own(plain, options.response_params))
+    return Search(cluster, links, options, alias=alias, measuring=measuring if options.measures_responses else None)
 
 
 def _with_monitors_own(params: Mapping[str, Any], own: Mapping[str, object]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
 from ..cluster.meeting import MissingPattern
 from ..core.endpoints import Address
-from ..core.failover import Place, place_of
+from ..core.failover import Place
 from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql, is_of_the_server
 from ..core.options import FailoverMode, ParsedOptions
 from ..core.secret import hidden
@@ -41,6 +41,9 @@ from .wiring import checked_options, cluster_known_to, given_options, search_for
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_UNIT = 30.0
+"""Seconds after which a request or task is taken for a job of its own, that has to change its reader midway."""
+
 
 class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessionMixin, ExtensionsMixin):
     """Over a Django `DatabaseWrapper`. The engine names its driver and what that driver is connected with."""
@@ -61,6 +64,8 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         self._generation = 0
         self._after_failure = False
         self._ran_out_at: Address | None = None
+        self._goal: Address | None = None
+        self._unit_began = float("-inf")
         self._parsed: tuple[Any, ParsedOptions] | None = None
 
     @cached_property
@@ -124,18 +129,17 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         self.session_is_read_only = False
         activity, options = self._activity, self._options
         activity.inherited, self.look = False, nothing_seen
-        search = self._search = search_for(self.settings_dict, options, self.driver, conn_params)
+        search = self._search = search_for(self.alias, self.settings_dict, options, self.driver, conn_params)
         if search is not None and self._extensions:
             search = self._search = replace(search, log_in=self.log_in)
         if search is None:
             return self.open_directly(conn_params, options.connect_timeout)
-        opened = search.open(conn_params, after_failure=self._after_failure)
+        goal, self._goal = self._goal, None
+        opened = search.open(conn_params, activity, after_failure=self._after_failure, goal=goal)
         self._after_failure = False
         if isinstance(opened, Refused):
             raise self._as_error(opened)
-        activity.address, activity.connection = opened.address, opened.connection
         activity.monitor = search.cluster.host_monitor if options.uses_host_monitoring else None
-        search.cluster.watch(activity)
         self.look = self.driver.look(opened.connection)
         self._generation = opened.generation
         if search.cluster.dialect is not None and search.cluster.dialect.is_cluster:
@@ -184,10 +188,32 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
             return
         address, view = self._activity.address, search.cluster.view
         self.tell_extensions(view.topology)
-        if address is not None and place_of(address, search.options.failover_mode, view) is Place.WRONG:
+        if address is not None and search.place_of(address) is Place.WRONG:
             logger.info("alias %r leaves %s, which is not the right place any more", self.alias, address)
             self.close()
+        elif time.monotonic() - self._unit_began > _LONGEST_UNIT:
+            self._even_out(search)
         self._generation = view.generation
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        """Called by Django before and after each request, and by Celery with each task."""
+        super().close_if_unusable_or_obsolete()
+        self._unit_began = time.monotonic()
+        search = self._search
+        if search is not None and self.connection is not None and not self.in_atomic_block and self.autocommit:
+            self._even_out(search)
+
+    def _even_out(self, search: Search) -> None:
+        """Go to a reader that has less than its share, if this connection may, and nobody still reads from it."""
+        address, connection = self._activity.address, self.connection
+        if isinstance(connection, LostConnection) or self._activity.inherited:
+            return
+        if self.driver.is_out_of_step(connection):
+            return
+        if (goal := search.cluster.balance.goal_for(self._activity)) is not None:
+            logger.info("alias %r moves from %s to %s, so that each has its share", self.alias, address, goal)
+            self.close()
+            self._goal = goal
 
     def _leave_to_parent(self) -> None:
         """The connection was made before a fork and belongs to the parent: let go of it without closing it."""
@@ -314,8 +340,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
             refused = search.find_again(address, str(cause))
             error = self._loss_error(address, refused, certain, True)
             self.connection = LostConnection(error, hooks)
-            place = place_of(address, search.options.failover_mode, search.cluster.view)
-            if ran_out and certain and refused is None and place is Place.RIGHT:
+            if ran_out and certain and refused is None and search.place_of(address) is Place.RIGHT:
                 return  # a slow statement on a living server, which is no failover; the block is lost all the same
         raise error from cause
 

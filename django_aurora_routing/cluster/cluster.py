@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import random
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 
 from ..core.detection import Detection
 from ..core.endpoints import Address, HostPattern
 from ..core.failover import View
+from ..core.pacing import Backoff
+from ..core.selection import Facts, Weights
 from ..core.topology import Observation, updated_topology
 from ..dialects.base import Dialect
 from .activity import Activity
+from .balance import Balance
 from .gate import Gate
 from .host_monitor import HostMonitor
 from .link import Links
 from .meeting import Met
+from .response_times import ResponseTimes
 from .topology_monitor import TopologyMonitor
 from .writer_search import WriterSearch
 
@@ -41,6 +48,7 @@ class ClusterSettings:
     priority: tuple[str, ...]
     detection: Detection
     disposal: float
+    absence: Backoff
 
     @property
     def names(self) -> tuple[Address, ...]:
@@ -68,7 +76,10 @@ class Cluster:
         self._problem = ""
         self._activities: weakref.WeakSet[Activity] = weakref.WeakSet()
         self.used_at = time.monotonic()
+        self._turns: dict[str, Iterator[int]] = {}
         self._make_locks()
+        self.response_times = ResponseTimes(self)
+        self.balance = Balance(self)
         self.topology_monitor = TopologyMonitor(self)
         self.writer_search = WriterSearch(self)
         self.host_monitor = HostMonitor(self)
@@ -79,6 +90,7 @@ class Cluster:
     def _make_locks(self) -> None:
         self._changed = threading.Condition()
         self.gate = Gate()
+        self.choosing = threading.Lock()
 
     # -- users
 
@@ -95,6 +107,17 @@ class Cluster:
     def watched(self) -> tuple[Activity, ...]:
         with self._changed:
             return tuple(self._activities)
+
+    def facts(self, weights: Weights) -> Facts:
+        """What is known here besides the topology, for who chooses a reader; hold `choosing` until it is chosen."""
+        places = (activity.counts_for for activity in self.watched())
+        return Facts(Counter(place for place in places if place is not None), self.response_times.known, weights)
+
+    def turn(self, alias: str) -> int:
+        """How many connections an alias has had here. Begins by chance: the first ones of all processes are many."""
+        if (turns := self._turns.get(alias)) is None:
+            turns = self._turns.setdefault(alias, itertools.count(random.randrange(1 << 16)))
+        return next(turns)
 
     def is_idle(self) -> bool:
         """Whether nobody has used it for `monitor_disposal_time_ms`, and nobody could without connecting anew."""
@@ -199,6 +222,11 @@ class Cluster:
             self._replace(replace(old, set_aside=old.set_aside - {address}), True)
         logger.info("%s: %s answers again", self.key, address)
 
+    def reconsider(self) -> None:
+        """Have each connection look at itself once, at its next safe point: there may be a better place for it."""
+        with self._changing():
+            self._replace(self.view, True)
+
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
         """Hold the lock for the block. Who waits at the gate hears of a new view afterwards, when it is let go."""
@@ -277,6 +305,7 @@ class Cluster:
         self._make_locks()
         inherited = [*self.topology_monitor.after_fork(), *self.writer_search.after_fork()]
         self.host_monitor.after_fork()
+        self.balance.after_fork()
         for activity in self.watched():
             activity.inherited = True
             if activity.connection is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import time
@@ -12,19 +11,21 @@ from functools import partial
 from typing import Any
 
 from ..core.endpoints import Address
-from ..core.failover import AwaitTopology, Connect, GiveUp, Plan, next_step
+from ..core.failover import AwaitTopology, Connect, GiveUp, Place, Plan, Step, View, candidates, next_step, place_of
 from ..core.failures import Failure, classify_mysql
 from ..core.options import FailoverMode, Options
+from ..core.preferences import Preferences
+from ..core.regions import Candidates
 from ..core.topology import Role
 from ..drivers.base import Connection, Driver
+from .activity import Activity
 from .cluster import Cluster
 from .credentials import LogIn, log_in
 from .gate import Failed
-from .link import Links
+from .link import Link, Links
 
 logger = logging.getLogger(__name__)
 
-_turns = itertools.count()
 _LOOK_AGAIN = 1.0  # seconds
 _MAY_PASS = (Failure.UNREACHABLE, Failure.BUSY, Failure.LOST, Failure.NEVER_SENT)
 
@@ -48,23 +49,60 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What one alias wants of its cluster."""
+    """What one alias wants of its cluster. `measuring` opens the sessions that measure how fast readers answer."""
 
     cluster: Cluster
     links: Links
     options: Options
     log_in: LogIn = log_in
+    alias: str = ""
+    measuring: Link | None = None
 
     @property
     def driver(self) -> Driver:
         return self.links.topology.driver
 
-    def open(self, params: Mapping[str, Any], *, after_failure: bool = False) -> Opened | Refused:
+    @property
+    def preferences(self) -> Preferences:
+        """What the alias wants of its readers now."""
+        return self.options.preferences
+
+    def candidates(self) -> Candidates:
+        """Who the alias may be on by role, as far as is known now."""
+        return candidates(self.cluster.view, self.options.failover_mode)
+
+    def place_of(self, address: Address) -> Place:
+        """Whether a connection to `address` is where the alias wants it, as far as is known now."""
+        options = self.options
+        return place_of(address, options.failover_mode, self.cluster.view, preferences=self.preferences)
+
+    def open(
+        self,
+        params: Mapping[str, Any],
+        activity: Activity,
+        *,
+        after_failure: bool = False,
+        goal: Address | None = None,
+    ) -> Opened | Refused:
         """Open a connection as `params` say, on an instance that is right for the options.
 
         Takes at most `failover_timeout_sec` when the cluster is known and failover is on, else `connect_limit`.
-        `after_failure` asks for another reader than chance by the strategy for failovers.
+        `after_failure` has a reader chosen by the strategy for failovers; `goal` is tried first, if it is fit.
+        `activity` counts for the chosen instance from the choice on.
         """
+        activity.search = self
+        self.cluster.watch(activity)
+        try:
+            opened = self._open(params, activity, after_failure, goal)
+            if isinstance(opened, Opened):
+                activity.address, activity.connection = opened.address, opened.connection
+            return opened
+        finally:
+            activity.heading = None
+
+    def _open(
+        self, params: Mapping[str, Any], activity: Activity, after_failure: bool, goal: Address | None
+    ) -> Opened | Refused:
         options, cluster = self.options, self.cluster
         now = time.monotonic()
         if (failure := cluster.ensure_known(self.links, now + options.connect_limit)) is not None:
@@ -76,18 +114,32 @@ class Search:
             return Opened(connection, seed, cluster.generation)
         limit = options.failover_timeout if options.uses_failover else options.connect_limit
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
-        plan = Plan(options.failover_mode, now + limit, strategy, turn=next(_turns))
+        turn = cluster.turn(self.alias)
+        plan = Plan(options.failover_mode, now + limit, strategy, turn, preferences=self.preferences, goal=goal)
+        if self.measuring is not None:
+            cluster.response_times.want(self.measuring, options.response_interval)
         # The first meeting was before that: the writer has called itself one then, but maybe by another name.
-        return self._follow(plan, params, time.monotonic())
+        return self._follow(plan, params, activity, time.monotonic())
 
-    def _follow(self, plan: Plan, params: Mapping[str, Any], began: float) -> Opened | Refused:
+    def _choose(self, plan: Plan, view: View, rng: random.Random, activity: Activity) -> Step:
+        cluster, now = self.cluster, time.monotonic()
+        if plan.mode is FailoverMode.STRICT_WRITER:
+            return next_step(plan, view, now, rng)
+        with cluster.choosing:  # one after the other, so that each counts for the next
+            activity.heading = None
+            step = next_step(plan, view, now, rng, cluster.facts(plan.preferences.weights_for(plan.strategy)))
+            if isinstance(step, Connect):
+                activity.heading = step.instance.address
+            return step
+
+    def _follow(self, plan: Plan, params: Mapping[str, Any], activity: Activity, began: float) -> Opened | Refused:
         cluster, options = self.cluster, self.options
         rng = random.Random()
         error: BaseException | None = None
         busy_until = began + options.connect_timeout
         while True:
             view = cluster.view
-            step = next_step(plan, view, time.monotonic(), rng)
+            step = self._choose(plan, view, rng, activity)
             if isinstance(step, GiveUp):
                 return self._refused(step, None if options.uses_failover else error)
             if isinstance(step, AwaitTopology):
@@ -103,7 +155,8 @@ class Search:
                     outcome = cluster.gate.last_failure(address)  # of others
             if isinstance(outcome, Opened):
                 cluster.offer(self.links, known_to_work=True)
-                logger.debug("%s: connected to %s (%s)", cluster.key, step.instance.id, step.instance.role.value)
+                role = step.instance.role.value
+                logger.debug("%s: connected to %s (%s): %s", cluster.key, step.instance.id, role, step.reason)
                 return outcome
             if outcome is None:
                 continue
@@ -154,7 +207,10 @@ class Search:
         if wants_writer and is_confirmed:
             return None
         assert self.cluster.dialect is not None
+        began = time.monotonic()
         refuses = self.cluster.dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql, timeout))
+        if not wants_writer:
+            self.cluster.response_times.note(step.instance.address, time.monotonic() - began)
         if refuses == wants_writer:
             return "it is a reader now" if refuses else "it is the writer now"
         return None
@@ -188,7 +244,8 @@ class Search:
     def find_again(self, address: Address, reason: str) -> Refused | None:
         """After a loss on `address`: wait until there is an instance to go on with. None when there is one."""
         self.cluster.suspect(address, reason)
-        plan = Plan(self.options.failover_mode, time.monotonic() + self.options.failover_timeout)
+        deadline = time.monotonic() + self.options.failover_timeout
+        plan = Plan(self.options.failover_mode, deadline, preferences=self.preferences)
         rng = random.Random()
         while True:
             step = next_step(plan, self.cluster.view, time.monotonic(), rng)

@@ -8,11 +8,12 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
+from ..core.absence import Absences
 from ..core.asking import in_order
 from ..core.endpoints import Address
 from ..core.failures import Failure
-from ..core.pacing import Backoff
 from ..drivers.base import Connection
+from .balance import AGAIN
 from .executor import BackgroundThread
 from .meeting import Meeting, Met, MissingPattern
 
@@ -42,7 +43,7 @@ class TopologyMonitor:
     def after_fork(self) -> list[Connection]:
         inherited, self._connection = self._connection, None
         self._asked: Address | None = None
-        self._absent: dict[Address, Backoff] = {}
+        self._absences = Absences(self._cluster.settings.absence)
         self._hurry_until = float("-inf")
         self._thread = BackgroundThread(
             f"aurora-topology {self._cluster.key}", self, TopologyMonitor._turn, TopologyMonitor._disconnect
@@ -82,7 +83,9 @@ class TopologyMonitor:
             cluster.writer_search.begin()
             return min(_WHILE_SEARCHING, self._retry_absent())
         self._refresh()
-        pause = self._retry_absent()
+        pause = min(self._retry_absent(), cluster.response_times.measure())
+        if cluster.balance.look():
+            pause = min(pause, AGAIN)
         return min(pause, cluster.settings.high_refresh) if time.monotonic() < self._hurry_until else pause
 
     def _meet(self) -> float | None:
@@ -152,21 +155,18 @@ class TopologyMonitor:
         """Try the readers that were set aside and are due; returns the seconds until there is something to do."""
         cluster = self._cluster
         link = cluster.links.topology
-        self._absent = {a: self._absent.get(a, Backoff(1.0, 30.0)) for a in cluster.view.set_aside}
-        for address, backoff in self._absent.items():
-            if not backoff.is_due(time.monotonic()):
-                continue
+        self._absences = self._absences.updated(cluster.view.set_aside, time.monotonic(), self._rng.random())
+        for address in self._absences.due(time.monotonic()):
             try:
                 link.close(link.open(address, cluster.settings.probe_timeout))
             except Exception as exc:
                 if link.failure(exc) is None:
                     raise
-                self._absent[address] = backoff.failed(time.monotonic(), self._rng.random())
+                self._absences = self._absences.failed(address, time.monotonic(), self._rng.random())
             else:
+                self._absences = self._absences.returned(address, time.monotonic())
                 cluster.restore(address)
-        now = time.monotonic()
-        waits = [b.due_at - now for a, b in self._absent.items() if a in cluster.view.set_aside]
-        return max(0.0, min([cluster.settings.refresh, *waits]))
+        return max(0.0, min(cluster.settings.refresh, self._absences.next_at() - time.monotonic()))
 
     def _disconnect(self) -> None:
         connection, self._connection, self._asked = self._connection, None, None

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import enum
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .endpoints import Address
 from .options import FailoverMode
+from .preferences import (
+    ANY_READER,
+    Preferences,
+    allowed_readers,
+    fit_readers,
+    nearest_to_the_writer,
+    preferred_readers,
+)
 from .regions import ALL_REGIONS, Candidates, Readers, Regions, Wish
 from .regions import candidates as candidates_of
-from .selection import STRATEGIES
+from .selection import NO_FACTS, STRATEGIES, Facts
 from .topology import NOTHING_KNOWN, Instance, Topology
 
 
@@ -51,7 +59,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One search for an instance: what is wanted, until when, and what was tried."""
+    """One search for an instance: what is wanted, until when, and what was tried.
+
+    `goal` is the reader that it is meant for, if that is a candidate still; the strategy decides otherwise.
+    """
 
     mode: FailoverMode
     deadline: float
@@ -59,15 +70,21 @@ class Plan:
     turn: int = 0
     attempts: tuple[Attempt, ...] = ()
     regions: Regions = ALL_REGIONS
+    preferences: Preferences = ANY_READER
+    goal: Address | None = None
 
     def failed(self, address: Address, reason: str) -> Plan:
         """The plan after a failed connect; the last 20 are remembered."""
-        return replace(self, attempts=(*self.attempts, Attempt(address, reason))[-20:], turn=self.turn + 1)
+        attempts = (*self.attempts, Attempt(address, reason))[-20:]
+        return replace(self, attempts=attempts, turn=self.turn + 1, goal=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
+    """`reason` is why it is this one, for the log."""
+
     instance: Instance
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,37 +126,58 @@ def candidates(view: View, mode: FailoverMode, regions: Regions = ALL_REGIONS) -
     )
 
 
-def next_step(plan: Plan, view: View, now: float, rng: random.Random) -> Step:
+def next_step(plan: Plan, view: View, now: float, rng: random.Random, facts: Facts = NO_FACTS) -> Step:
     """What to do next: connect to an instance, wait for news of the cluster, or give up.
 
     A writer is connected to when its own word that it writes is younger than the last failure anybody met on it.
-    Readers that are set aside are passed over; the writer stands in for them unless the mode is strict_reader. A
-    writer in a region that is out of the question is not waited for.
+    Readers that are set aside, or not what the alias prefers, are passed over; the writer stands in for them. Where it
+    may not, that is with strict_reader, the reader that is least behind does. A writer in a region that is out of the
+    question is not waited for.
     """
     found = candidates(view, plan.mode, plan.regions)
     if now >= plan.deadline:
         return GiveUp(_summary(plan, view, found))
-    if found.readers:
-        return Connect(STRATEGIES[plan.strategy](found.readers, rng, plan.turn))
+    if readers := preferred_readers(found.readers, plan.preferences):
+        if (goal := next((i for i in readers if i.address == plan.goal), None)) is not None:
+            return Connect(goal, "to have its share")
+        chosen = STRATEGIES[plan.strategy](readers, facts, rng, plan.turn)
+        return Connect(chosen, f"{plan.strategy} of {', '.join(i.id for i in readers)}")
+    if not found.wish.writer and (last := nearest_to_the_writer(found.readers, plan.preferences)) is not None:
+        return Connect(last, "the least behind, though above max_reader_lag_ms")
     if view.trusted_writer is not None:
         if found.writer is not None:
-            return Connect(found.writer)
+            return Connect(found.writer, "stands in, while no reader is fit" if found.wants_reader else "the writer")
         if found.refusal:
             return GiveUp(found.refusal)
     return AwaitTopology(view.version, plan.deadline)
 
 
-def place_of(address: Address, mode: FailoverMode, view: View, regions: Regions = ALL_REGIONS) -> Place:
-    """Whether a connection to `address` is where the mode wants it, as far as is known."""
+def place_of(
+    address: Address,
+    mode: FailoverMode,
+    view: View,
+    regions: Regions = ALL_REGIONS,
+    preferences: Preferences = ANY_READER,
+) -> Place:
+    """Whether a connection to `address` is where the mode and the preferences want it, as far as is known.
+
+    Another zone is no wrong place: who is there may go home, but needs not at once.
+    """
     instance = view.topology.at(address)
     if instance is None:
         return Place.WRONG
     found = candidates(view, mode, regions)
-    if instance in found.readers:
+    fit = fit_readers(found.readers, preferences)
+    if instance in fit:
         return Place.RIGHT
-    if instance != found.writer or found.readers:
+    if fit:
         return Place.WRONG
-    return Place.FALLBACK if found.wants_reader else Place.RIGHT
+    if instance == found.writer:
+        return Place.FALLBACK if found.wants_reader else Place.RIGHT
+    # All of them are above the ceiling, or gone.
+    is_left = instance in allowed_readers(found.readers, preferences)
+    has_writer = found.writer is not None and view.trusted_writer is not None
+    return Place.FALLBACK if is_left and not has_writer else Place.WRONG
 
 
 def _summary(plan: Plan, view: View, found: Candidates) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from . import selection
 from .logins import YEAR
 
-BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE, HOSTS = (
+BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE, HOSTS, PAIRS = (
     "true or false",
     "a whole number",
     "seconds",
@@ -18,6 +19,7 @@ BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE, HOSTS = (
     "text",
     "choice",
     "host names",
+    "pairs",
 )
 
 
@@ -39,8 +41,8 @@ class OptionRow:
 
 
 FAILOVER_MODES = ("strict_writer", "strict_reader", "reader_or_writer")
-STRATEGIES = ("random", "round_robin")
-LATER_STRATEGIES = ("weighted_random", "highest_weight", "least_connections", "fastest_response")
+STRATEGIES = tuple(selection.STRATEGIES)
+DEFAULT_STRATEGY = "power_of_two"
 DIALECTS = ("aurora-mysql", "mysql", "rds-mysql")
 LATER_DIALECTS = ("global-aurora-mysql", "multi-az-mysql")
 
@@ -79,7 +81,7 @@ _ACTIVE = (
     _active("wrapper_dialect", CHOICE, None, DIALECTS),
     _active("connect_timeout", SECONDS, 10.0),  # the drivers have no effective default of their own
     _active("read_only", BOOL, False),
-    _active("reader_host_selector_strategy", CHOICE, "random", STRATEGIES),
+    _active("reader_host_selector_strategy", CHOICE, DEFAULT_STRATEGY, STRATEGIES),  # theirs: random
     _active("failover_mode", CHOICE, None, FAILOVER_MODES),
     _active("failover_timeout_sec", SECONDS, 60.0),  # theirs: 300
     _active("failover_reader_host_selector_strategy", CHOICE, None, STRATEGIES),  # theirs: random; ours: as above
@@ -114,6 +116,17 @@ _ACTIVE = (
         *("rollback_on_switch", BOOL, True),
         "is always True: a connection in a transaction is left only when it is lost, and its server rolls back then.",
     ),
+    _active("weighted_random_host_weight_pairs", PAIRS, ""),
+    _active("weighted_random_default_weight", INT, 1),
+    _active("round_robin_host_weight_pairs", PAIRS, ""),
+    _active("round_robin_default_weight", INT, 1),
+    _active("max_reader_lag_ms", MILLISECONDS),  # ours, as are the next two
+    _active("availability_zone", TEXT),
+    _active("instance_zones", PAIRS, ""),
+    _active("response_measurement_interval_ms", MILLISECONDS, 30.0),
+    _active("default_host_availability_strategy", CHOICE, "", ("exponential_backoff",)),
+    _active("host_availability_strategy_max_retries", INT, 5),
+    _active("host_availability_strategy_initial_backoff_time", SECONDS, 30.0),
     _active("region", TEXT),  # ours: the region of everything that has no region of its own
     _active("aws_profile", TEXT),
     _active("iam_host", TEXT),
@@ -149,8 +162,6 @@ _ACCEPTED = _names("""
 _ACCEPTED_NUMBERS = _names("""
     failover_reader_connect_timeout_sec custom_endpoint_info_refresh_rate_ms
     custom_endpoint_idle_monitor_expiration_ms wait_for_custom_endpoint_info_timeout_ms
-    host_availability_strategy_max_retries host_availability_strategy_initial_backoff_time
-    round_robin_default_weight weighted_random_default_weight response_measurement_interval_ms
     limitless_transaction_router_monitor_disposal_time_ms limitless_transaction_router_monitor_interval_ms
     limitless_get_transaction_router_retry_interval_ms limitless_get_transaction_router_max_retries
     limitless_max_retries_ms bg_connect_timeout_ms bg_interval_baseline_ms bg_interval_increased_ms
@@ -159,8 +170,7 @@ _ACCEPTED_NUMBERS = _names("""
 """)
 _ACCEPTED_TEXTS = _names("""
     global_cluster_instance_host_patterns failover_home_region
-    active_home_failover_mode inactive_home_failover_mode default_host_availability_strategy
-    round_robin_host_weight_pairs weighted_random_host_weight_pairs bg_id telemetry_traces_backend
+    active_home_failover_mode inactive_home_failover_mode bg_id telemetry_traces_backend
     telemetry_metrics_backend reader_initial_connection_host_selector_strategy
     initial_connection_host_selector_strategy endpoint_substitution_role
     inactive_cluster_writer_endpoint_substitution_role verify_opened_connection_type
@@ -183,5 +193,5 @@ OPTION_TABLE: dict[str, OptionRow] = {
 SPELLINGS = {"connection_timeout": "connect_timeout"}
 
 # A prefixed driver option goes to the connections that a monitor makes, not to the application's.
-MONITOR_PREFIXES = ("topology-monitoring-", "monitoring-")
-LATER_PREFIXES = ("blue-green-monitoring-", "frt-", "limitless-router-monitor-")
+MONITOR_PREFIXES = ("topology-monitoring-", "monitoring-", "frt-")
+LATER_PREFIXES = ("blue-green-monitoring-", "limitless-router-monitor-")

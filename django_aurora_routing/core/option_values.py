@@ -12,9 +12,9 @@ from .option_table import (
     HOSTS,
     INT,
     LATER_DIALECTS,
-    LATER_STRATEGIES,
     MILLISECONDS,
     OPTION_TABLE,
+    PAIRS,
     SECONDS,
     OptionRow,
 )
@@ -71,7 +71,7 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 def parse_value(row: OptionRow, value: object, problems: list[Problem]) -> object:
     """The value in our units, or None (meaning the default) after having noted a problem."""
-    if value is None or row.kind == HOSTS:
+    if value is None or row.kind in (HOSTS, PAIRS) or (value == "" and row.default == ""):
         return value
     setting = f"OPTIONS[{row.name!r}]"
     if row.kind == BOOL:
@@ -104,7 +104,7 @@ def parse_value(row: OptionRow, value: object, problems: list[Problem]) -> objec
         folded = text.lower().replace("-", "_") if row.name == "failover_mode" else text.lower()
         if folded in row.choices:
             return folded
-        if folded in (*LATER_STRATEGIES, *LATER_DIALECTS):
+        if folded in LATER_DIALECTS:
             problem = f"{text!r} is not available in this version."
         else:
             problem = f"{text!r} is not a choice. {nearest(folded, row.choices)}".strip()

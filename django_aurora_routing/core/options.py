@@ -10,23 +10,27 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from .absence import DEFAULT_ABSENCE, read_absence
 from .asking import DEFAULT_PRIORITY, read_priority
 from .detection import DEFAULT_DETECTION, Detection
 from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts
 from .keepalive import KeepAlive, read_keepalive
 from .logins import TOKEN_PLUGINS, Login, read_login
-from .option_table import LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
+from .option_table import DEFAULT_STRATEGY, LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
 from .option_values import Given, Problem, nearest, parse_value
+from .pacing import Backoff
 from .plugins import (
     DEFAULT_PLUGINS,
     FAILOVER,
     MONITORING,
     PLUGIN_TABLE,
+    RESPONSES,
     TOPOLOGY,
     parse_plugins,
     switched_on,
     unused_options,
 )
+from .preferences import ANY_READER, Preferences, read_preferences
 from .secret import hidden, names_an_account
 from .tls import demanded_tls
 
@@ -54,8 +58,9 @@ class Options:
     read_only: bool = False
     failover_mode: FailoverMode = FailoverMode.STRICT_WRITER
     failover_timeout: float = 60.0
-    reader_strategy: str = "random"
-    failover_reader_strategy: str = "random"
+    reader_strategy: str = DEFAULT_STRATEGY
+    failover_reader_strategy: str = DEFAULT_STRATEGY
+    preferences: Preferences = ANY_READER
     failover_enabled: bool = True
     topology_refresh: float = 30.0
     topology_high_refresh: float = 0.01
@@ -68,6 +73,9 @@ class Options:
     disposal: float = 600.0
     topology_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     host_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
+    absence: Backoff = DEFAULT_ABSENCE
+    response_interval: float = 30.0
+    response_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     login: Login | None = None
 
     @property
@@ -88,6 +96,11 @@ class Options:
     def extensions(self) -> tuple[str, ...]:
         """The plugins that are classes to be called, in the order in which they are named."""
         return tuple(name for name in self.plugins if name not in PLUGIN_TABLE or PLUGIN_TABLE[name].extension)
+
+    @property
+    def measures_responses(self) -> bool:
+        is_chosen = "fastest_response" in (self.reader_strategy, self.failover_reader_strategy)
+        return is_chosen or switched_on(self.plugins, RESPONSES)
 
     @property
     def connect_limit(self) -> float:
@@ -254,6 +267,10 @@ def _build(
         disposal=number("monitor_disposal_time_ms"),
         topology_monitor_params=MappingProxyType(for_monitors["topology-monitoring-"]),
         host_monitor_params=MappingProxyType(for_monitors["monitoring-"]),
+        preferences=read_preferences(given),
+        absence=read_absence(given),
+        response_interval=number("response_measurement_interval_ms"),
+        response_params=MappingProxyType(for_monitors["frt-"]),
     )
 
 

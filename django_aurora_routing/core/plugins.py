@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from .option_values import Problem, nearest
 
 TOPOLOGY, FAILOVER, MONITORING, LOGIN = "topology", "failover", "host monitoring", "login"
+RESPONSES = "response times"
 _BUILT_IN = "django_aurora_routing.plugins"
 
 
@@ -53,7 +54,7 @@ PLUGIN_TABLE: dict[str, PluginRow] = {
         _row("gdb_rw", refused=_LATER),
         _row("host_monitoring", TOPOLOGY, MONITORING, options=_DETECTION),
         _row("host_monitoring_v2", TOPOLOGY, MONITORING, options=_DETECTION),
-        _row("fastest_response_strategy", refused=_LATER),
+        _row("fastest_response_strategy", TOPOLOGY, RESPONSES),
         _row("custom_endpoint", refused=_LATER),
         _row("iam", LOGIN),
         _row("aws_secrets_manager", LOGIN),

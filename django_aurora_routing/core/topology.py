@@ -16,10 +16,11 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One server of the cluster, as last reported. `lag` is in seconds, `cpu` in percent.
+    """One server of the cluster, as last reported. `lag` is in seconds, infinite if unknown; `cpu` is in percent.
 
     `age` is how many seconds before the answer the server had reported that, by the clock of the one who answered;
-    infinite when that is unknown. `region` is told of instances of a global database.
+    infinite when that is unknown. `region` is told of instances of a global database,
+    `zone` is the availability zone, if anybody has told.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Instance:
     cpu: float = 0.0
     age: float = math.inf
     region: str = ""
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

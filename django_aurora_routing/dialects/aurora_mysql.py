@@ -41,7 +41,7 @@ class AuroraMySQL:
                 id=str(row[2]),
                 address=instance_at(pattern, str(row[2]), asked_at),
                 role=Role.WRITER if row[2] == writer_id else Role.READER,
-                lag=float(row[5] or 0) / 1000,
+                lag=math.inf if row[5] is None and row[2] != writer_id else float(row[5] or 0) / 1000,
                 cpu=float(row[4] or 0),
                 age=_age(lag=row[5], microseconds=row[7]),
             )

@@ -18,6 +18,7 @@ from django_aurora_routing.core.failover import (
     place_of,
 )
 from django_aurora_routing.core.options import FailoverMode
+from django_aurora_routing.core.preferences import Preferences
 from django_aurora_routing.core.topology import Instance, Role, Topology
 
 WRITER, READER, BOTH = FailoverMode.STRICT_WRITER, FailoverMode.STRICT_READER, FailoverMode.READER_OR_WRITER
@@ -89,3 +90,69 @@ def test_round_robin_takes_turns_and_chance_takes_all() -> None:
 )
 def test_where_a_connection_should_be(address: Address, mode: FailoverMode, view: View, place: Place) -> None:
     assert place_of(address, mode, view) is place
+
+
+# -- what the alias prefers
+
+BEHIND = replace(WELL, topology=Topology((W, replace(R1, lag=4.0), replace(R2, lag=9.0)), 1))
+ONE_BEHIND = replace(WELL, topology=Topology((W, replace(R1, lag=4.0), R2), 1))
+NO_WRITER = replace(BEHIND, suspected_at=101.0)
+CEILING = Preferences(max_lag=1.0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "view", "preferences", "expected"),
+    [
+        pytest.param(BOTH, ONE_BEHIND, CEILING, "13", id="a reader above the ceiling is passed over"),
+        pytest.param(BOTH, BEHIND, CEILING, "11", id="the writer stands in for them all"),
+        pytest.param(READER, BEHIND, CEILING, "12", id="or the one that is least behind"),
+        pytest.param(WRITER, BEHIND, CEILING, "11", id="a writer has no lag"),
+        pytest.param(BOTH, WELL, Preferences(zone="z", zones=(("13", "z"),)), "13", id="its own zone"),
+        pytest.param(BOTH, WELL, Preferences(allowed=frozenset({"13"})), "13", id="of a list"),
+        pytest.param(BOTH, WELL, Preferences(allowed=frozenset({"14"})), "11", id="of which none is there"),
+    ],
+)
+def test_the_next_step_by_preferences(mode: FailoverMode, view: View, preferences: Preferences, expected: str) -> None:
+    chosen = next_step(Plan(mode, 120.0, preferences=preferences), view, 110.0, random.Random(1))
+    assert isinstance(chosen, Connect)
+    assert chosen.instance.id == expected
+    assert chosen.reason
+
+
+def test_while_there_is_no_writer_either_it_is_waited_for() -> None:
+    chosen = next_step(Plan(BOTH, 120.0, preferences=CEILING), NO_WRITER, 110.0, random.Random(1))
+    assert chosen == AwaitTopology(7, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("address", "mode", "view", "place"),
+    [
+        (R1.address, BOTH, ONE_BEHIND, Place.WRONG),
+        (R2.address, BOTH, ONE_BEHIND, Place.RIGHT),
+        (R1.address, BOTH, BEHIND, Place.WRONG),
+        (W.address, BOTH, BEHIND, Place.FALLBACK),
+        (R1.address, BOTH, NO_WRITER, Place.FALLBACK),
+        (R1.address, READER, BEHIND, Place.FALLBACK),
+        (R2.address, READER, BEHIND, Place.FALLBACK),
+        (R2.address, READER, replace(BEHIND, set_aside=frozenset({R2.address})), Place.WRONG),
+        (W.address, READER, BEHIND, Place.WRONG),
+        (W.address, WRITER, BEHIND, Place.RIGHT),
+    ],
+)
+def test_where_a_connection_should_be_with_a_ceiling(
+    address: Address, mode: FailoverMode, view: View, place: Place
+) -> None:
+    assert place_of(address, mode, view, preferences=CEILING) is place
+
+
+def test_another_zone_is_no_wrong_place() -> None:
+    assert place_of(R1.address, BOTH, WELL, preferences=Preferences(zone="z", zones=(("13", "z"),))) is Place.RIGHT
+
+
+def test_a_goal_comes_first_as_long_as_it_is_fit_and_has_not_failed() -> None:
+    plan, rng = Plan(BOTH, 120.0, "highest_weight", preferences=CEILING, goal=R2.address), random.Random(1)
+    assert {str(next_step(plan, WELL, 110.0, rng)) for _ in range(20)} == {str(Connect(R2, "to have its share"))}
+    behind = replace(WELL, topology=Topology((W, R1, replace(R2, lag=4.0)), 1))
+    assert next_step(plan, behind, 110.0, rng) == Connect(R1)
+    after = {str(next_step(plan.failed(R2.address, "no"), WELL, 110.0, rng)) for _ in range(20)}
+    assert len(after) == 2

@@ -7,7 +7,10 @@ from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.keepalive import KeepAlive
 from django_aurora_routing.core.option_values import Problem
 from django_aurora_routing.core.options import FailoverMode, Options, ParsedOptions, parse_options
+from django_aurora_routing.core.pacing import Backoff
 from django_aurora_routing.core.plugins import DEFAULT_PLUGINS
+from django_aurora_routing.core.preferences import Preferences
+from django_aurora_routing.core.selection import Weights
 
 MISPLACED = {"pool_size": "Use CONN_MAX_AGE."}
 DRIVER = {"ssl_ca", "charset", "connection_timeout", "autocommit", "read_timeout", "use_pure"}
@@ -70,6 +73,34 @@ def test_the_settings_of_the_wrappers_documentation_work() -> None:
         ({"auxiliary_query_timeout_sec": 1.5}, "probe_timeout", 1.5),
         ({"monitoring_connection_priority": "writer-or-reader"}, "priority", ("writer_or_reader",)),
         ({"tcp_keepalive": True, "tcp_keepalive_time": 9}, "keepalive", KeepAlive(True, idle=9)),
+        ({"max_reader_lag_ms": 250}, "preferences", Preferences(max_lag=0.25)),
+        (
+            {"weighted_random_host_weight_pairs": {"a": 3}, "weighted_random_default_weight": 2},
+            "preferences",
+            Preferences(weights=Weights((("a", 3),), 2)),
+        ),
+        ({"round_robin_host_weight_pairs": "a:3"}, "preferences", Preferences(turn_weights=Weights((("a", 3),)))),
+        (
+            {"availability_zone": "z", "instance_zones": "a:z"},
+            "preferences",
+            Preferences(zone="z", zones=(("a", "z"),)),
+        ),
+        ({"default_host_availability_strategy": ""}, "absence", Backoff(1.0, 30.0)),
+        ({"host_availability_strategy_max_retries": 2}, "absence", Backoff(1.0, 30.0)),
+        ({"default_host_availability_strategy": "exponential_backoff"}, "absence", Backoff(30.0, 960.0)),
+        (
+            {
+                "default_host_availability_strategy": "exponential_backoff",
+                "host_availability_strategy_initial_backoff_time": 2,
+                "host_availability_strategy_max_retries": 3,
+            },
+            "absence",
+            Backoff(2.0, 16.0),
+        ),
+        ({"reader_host_selector_strategy": "fastest_response"}, "measures_responses", True),
+        ({"plugins": "failover,fastest_response_strategy"}, "measures_responses", True),
+        ({"response_measurement_interval_ms": 500}, "response_interval", 0.5),
+        ({"frt-ssl_ca": "a.pem"}, "response_params", {"ssl_ca": "a.pem"}),
     ],
 )
 def test_a_value_is_read_in_our_units(given: dict[str, object], attribute: str, expected: object) -> None:
@@ -116,10 +147,15 @@ def test_a_reader_endpoint_means_readers() -> None:
         ({"read_only": True, "failover_mode": "strict_writer"}, "OPTIONS['failover_mode']", "contradicts"),
         ({"cluster_instance_host_pattern": "abc"}, "OPTIONS['cluster_instance_host_pattern']", "exactly one '?'"),
         ({"reader_host_selector_strategy": "rnd"}, "OPTIONS['reader_host_selector_strategy']", "random, round_robin"),
+        ({"weighted_random_host_weight_pairs": "a:x"}, "OPTIONS['weighted_random_host_weight_pairs']", "or a dict"),
+        ({"round_robin_host_weight_pairs": "a"}, "OPTIONS['round_robin_host_weight_pairs']", "'a' is no pair"),
+        ({"round_robin_default_weight": 0}, "OPTIONS['round_robin_default_weight']", "from 1 to"),
+        ({"instance_zones": 5}, "OPTIONS['instance_zones']", "must be pairs, not 5"),
+        ({"max_reader_lag_ms": 0}, "OPTIONS['max_reader_lag_ms']", "from 1 to"),
         (
-            {"reader_host_selector_strategy": "least_connections"},
-            "OPTIONS['reader_host_selector_strategy']",
-            "not avail",
+            {"default_host_availability_strategy": "exponential"},
+            "OPTIONS['default_host_availability_strategy']",
+            "Did you mean 'exponential_backoff'?",
         ),
         ({"failure_detection_count": 2.5}, "OPTIONS['failure_detection_count']", "a whole number"),
         ({"bg_interval_high_ms": "x"}, "OPTIONS['bg_interval_high_ms']", "a number of milliseconds"),

@@ -44,6 +44,11 @@ def test_a_lag_that_proves_nothing_is_of_infinite_age(lag: float | None, age: in
     assert reader.age == math.inf
 
 
+def test_an_unknown_lag_is_infinite_but_a_writer_has_none() -> None:
+    writer, reader = seen(("a", 1, 0.0, None, AT, 0), ("b", 0, 0.0, None, AT, 0)).instances
+    assert (writer.lag, reader.lag) == (0.0, math.inf)
+
+
 def test_of_two_writers_the_one_that_reported_last_is_it() -> None:
     later = "2026-01-01 12:00:01.000000"
     writer = seen(("a", 1, 0.0, 0.0, AT, 500_000), ("b", 1, 0.0, 0.0, later, 0)).claimed_writer

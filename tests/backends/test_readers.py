@@ -1,0 +1,234 @@
+"""Choosing readers: strategies, weights, lag and zone on real servers, and a reader that dies under reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections
+
+from django_aurora_routing.lab import LocalCluster
+from django_aurora_routing.lab.handles import Instance
+
+from .conftest import Aliases
+
+pytestmark = pytest.mark.lab
+
+
+class Kept:
+    """Connections of one alias that stay open, as those of many threads do."""
+
+    def __init__(self, alias: str, count: int) -> None:
+        self.all: list[Any] = [connections.create_connection(alias) for _ in range(count)]
+
+    def servers(self) -> Counter[str]:
+        """Where each of them is, having run a statement."""
+        return Counter(map(server_of, self.all))
+
+    def wait_until(self, is_so: Callable[[Counter[str]], bool], seconds: float = 20.0) -> Counter[str]:
+        """Use them until it is so; at the most as long."""
+        deadline = time.monotonic() + seconds
+        while not is_so(found := self.servers()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
+    def close(self) -> None:
+        for connection in self.all:
+            connection.close()
+
+
+def server_of(connection: Any) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@aurora_server_id")
+        return str(cursor.fetchone()[0])
+
+
+@pytest.fixture
+def kept(aliases: Aliases, request: pytest.FixtureRequest) -> Callable[..., Kept]:
+    """Makes an alias that reads, and connections of it."""
+
+    def make(count: int, alias: str = "r", **options: Any) -> Kept:
+        options = {"read_only": True, "topology_refresh_ms": 100, **options}
+        made = Kept(aliases.add(alias, **options), count)
+        request.addfinalizer(made.close)
+        return made
+
+    return make
+
+
+def test_each_strategy_spreads_as_it_says(cluster: LocalCluster, kept: Callable[..., Kept]) -> None:
+    one, other = cluster.readers
+    one.report(cpu=5, lag_ms=100)
+    other.report(cpu=95, lag_ms=10)
+    other.delay(0.02)
+    weights = {"weighted_random_host_weight_pairs": {one.id: 1, other.id: 3}}
+    turns = {"round_robin_host_weight_pairs": f"{one.id}:1,{other.id}:3"}
+    expected: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+        "round_robin": (turns, {one.id: 1, other.id: 3}),
+        "highest_weight": (weights, {other.id: 4}),
+        "least_connections": (weights, {one.id: 1, other.id: 3}),
+        "power_of_two": ({}, {one.id: 2, other.id: 2}),
+        "fastest_response": ({}, {one.id: 4}),
+        "lowest_lag": ({}, {other.id: 4}),
+        "lowest_load": ({}, {one.id: 4}),
+    }
+    found = {}
+    for strategy, (options, _) in expected.items():
+        made = kept(4, strategy, reader_host_selector_strategy=strategy, topology_refresh_ms=60_000, **options)
+        if strategy == "fastest_response":
+            measured_by(made.all[0], cluster.readers)
+        found[strategy] = dict(made.servers())
+        made.close()  # or the next ones would take care not to crowd these
+    assert found == {strategy: counts for strategy, (_, counts) in expected.items()}
+    for strategy in ("random", "weighted_random"):
+        made = kept(4, strategy, reader_host_selector_strategy=strategy, **weights)
+        assert set(made.servers()) <= {one.id, other.id}
+
+
+def measured_by(connection: Any, readers: tuple[Instance, ...]) -> None:
+    """Have the readers measured, for which it takes a connection."""
+    server_of(connection)
+    times = connection.known_cluster().response_times
+    deadline = time.monotonic() + 20
+    while len(times.known) < len(readers) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    connection.close()
+
+
+def test_weights_are_each_aliass_own(cluster: LocalCluster, kept: Callable[..., Kept]) -> None:
+    one, other = cluster.readers
+    for alias, favourite in (("a", one), ("b", other), ("c", one)):
+        made = kept(
+            3,
+            alias,
+            reader_host_selector_strategy="highest_weight",
+            weighted_random_host_weight_pairs={favourite.host: 2},
+        )
+        assert made.servers() == {favourite.id: 3}
+
+
+def test_a_crowd_that_connects_at_once_is_spread_evenly(cluster: LocalCluster, aliases: Aliases) -> None:
+    """All of them choose before any of them is connected, so what is on its way counts."""
+    alias = aliases.add("r", read_only=True, reader_host_selector_strategy="least_connections")
+    server_of(connections[alias])
+    connections[alias].close()
+    found: list[str] = []
+    all_there, all_known = threading.Barrier(20, timeout=30), threading.Barrier(20, timeout=30)
+
+    def work() -> None:
+        all_there.wait()
+        found.append(server_of(connections[alias]))
+        all_known.wait()
+        connections[alias].close()
+
+    threads = [threading.Thread(target=work) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert Counter(found) == {reader.id: 10 for reader in cluster.readers}
+
+
+def test_a_reader_that_falls_behind_is_empty_within_one_refresh(
+    cluster: LocalCluster, kept: Callable[..., Kept], table: str
+) -> None:
+    """Connections that are kept leave it as well, and come back when it has caught up."""
+    one, other = cluster.readers
+    made = kept(4, max_reader_lag_ms=400)
+    assert made.servers() == {one.id: 2, other.id: 2}
+    view = lambda: made.all[0].known_cluster().view  # noqa: E731
+    one.delay_replication(5)
+    stop = threading.Event()
+    writing = threading.Thread(target=write_until, args=(cluster, stop))
+    writing.start()
+    try:
+        deadline = time.monotonic() + 20
+        while (behind := view().topology).at(address_of(made, one)).lag <= 0.4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        while view().topology.asked_at == behind.asked_at and time.monotonic() < deadline:
+            time.sleep(0.01)  # one refresh more, for what was found out under this one is acted upon after it
+        assert made.servers() == {other.id: 4}
+    finally:
+        stop.set()
+        writing.join(20)
+    one.delay_replication(0)
+    assert made.wait_until(lambda found: len(set(found.values())) == 1 and len(found) == 2) == {one.id: 2, other.id: 2}
+
+
+def write_until(cluster: LocalCluster, stop: threading.Event) -> None:
+    key = 0
+    while not stop.wait(0.05):
+        cluster.writer.query(f"INSERT INTO app.t VALUES ({(key := key + 1)}, '')")
+
+
+def address_of(made: Kept, instance: Instance) -> Any:
+    topology = made.all[0].known_cluster().view.topology
+    return next(i.address for i in topology.instances if i.id == instance.id)
+
+
+@pytest.mark.parametrize("mode", ["reader_or_writer", "strict_reader"])
+def test_when_all_readers_are_behind(cluster: LocalCluster, kept: Callable[..., Kept], mode: str) -> None:
+    one, other = cluster.readers
+    one.report(lag_ms=9000)
+    other.report(lag_ms=8000)
+    made = kept(3, max_reader_lag_ms=1000, failover_mode=mode)
+    last_resort = cluster.writer.id if mode == "reader_or_writer" else other.id
+    assert made.wait_until(lambda found: set(found) == {last_resort}) == {last_resort: 3}
+    one.report(lag_ms=10)
+    assert made.wait_until(lambda found: set(found) == {one.id}) == {one.id: 3}
+
+
+def test_readers_of_its_own_zone_come_first(cluster: LocalCluster, kept: Callable[..., Kept]) -> None:
+    near, far = cluster.readers
+    zones = {near.id: "eu-west-1a", far.id: "eu-west-1b"}
+    made = kept(2, availability_zone="eu-west-1a", instance_zones=zones)
+    assert made.servers() == {near.id: 2}
+    near.refuse()
+    near.reset()
+    assert made.wait_until(lambda found: set(found) == {far.id}) == {far.id: 2}
+    near.heal()
+    assert made.wait_until(lambda found: set(found) == {near.id}) == {near.id: 2}
+
+
+def test_a_reader_that_is_killed_under_load_costs_no_read(cluster: LocalCluster, aliases: Aliases) -> None:
+    alias = aliases.add("r", read_only=True, topology_refresh_ms=100)
+    one, other = cluster.readers
+    failures: list[Exception] = []
+    served: list[Counter[str]] = [Counter() for _ in range(6)]
+    stop = threading.Event()
+
+    def work(mine: Counter[str]) -> None:
+        while not stop.is_set():
+            try:
+                mine[server_of(connections[alias])] += 1
+            except OperationalError as exc:
+                failures.append(exc)
+        connections[alias].close()
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in served]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_for(lambda: sum(mine[one.id] > 10 for mine in served) == 3)
+        one.kill()
+        before = sum(mine[other.id] for mine in served)
+        wait_for(lambda: sum(mine[other.id] for mine in served) > before + 300)
+        one.revive()
+        back = sum(mine[one.id] for mine in served)
+        wait_for(lambda: sum(mine[one.id] for mine in served) > back + 100)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+    assert failures == []
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
