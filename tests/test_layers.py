@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DJANGO = {"django", "asgiref"}
 DRIVERS = {"mysql", "_mysql_connector", "MySQLdb", "psycopg", "psycopg2"}
 AWS = {"boto3", "botocore"}
-SHARED = {"errors", "conf", "signals"}
+SHARED = {"errors", "conf", "signals", "forks"}
 BELOW_BACKENDS = {"core", "drivers", "dialects", "aws", "cluster", "plugins", *SHARED}
 EVERYTHING_BUT_LAB = {*BELOW_BACKENDS, "config", "routing", "routers", "middleware", "backends", "testing", "__init__"}
 
@@ -34,15 +34,16 @@ class Room:
 # From the ground up. A room is a folder or a module at the top of the package; each may import itself.
 HOUSE = {
     "core": Room(set(), set(), frozenset({"threading", "time", "logging", "asyncio", "socket", "os", "subprocess"})),
-    "drivers": Room({"core"}, DRIVERS),
+    "forks": Room(set(), {"uwsgi", "uwsgidecorators"}),
+    "drivers": Room({"core", "forks"}, DRIVERS),
     "dialects": Room({"core"}, set(), frozenset({"threading", "time", "socket"})),
-    "aws": Room({"core"}, AWS),
+    "aws": Room({"core", "forks"}, AWS),
     "errors": Room({"core"}, DJANGO),
     "conf": Room({"core", "errors"}, DJANGO),
     "config": Room(set(), {"django", "dj_database_url"}),
     "signals": Room({"core", "errors"}, DJANGO),
     "cluster": Room({"core", "drivers", "dialects", "aws", *SHARED}, set()),
-    "plugins": Room({"core"}, set()),
+    "plugins": Room({"core", "forks"}, set()),
     "routing": Room({"core", *SHARED}, DJANGO),
     "routers": Room({"core", "routing", *SHARED}, DJANGO),
     "middleware": Room({"core", "retries", "routing", *SHARED}, DJANGO),

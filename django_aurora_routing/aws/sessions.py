@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..core.logins import Unavailable
+from ..forks import in_each_child
 
 # Where a call of ours is under way, botocore says nothing below a warning: at DEBUG it logs what it signs, with the
 # signature, and every answer as it came, secrets included.
@@ -120,4 +121,4 @@ def _after_fork_in_child() -> None:
     _lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_each_child(_after_fork_in_child)

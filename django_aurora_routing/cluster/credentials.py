@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 import threading
 import time
@@ -25,6 +24,7 @@ from ..core.pacing import Backoff
 from ..core.secret import SECRET_NAMES, Secret
 from ..drivers.base import Connection, Driver
 from ..errors import LoginError, NoCredentialsError
+from ..forks import in_each_child
 
 logger = logging.getLogger(__name__)
 
@@ -324,4 +324,4 @@ def _after_fork_in_child() -> None:
         kept.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_each_child(_after_fork_in_child)

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ..drivers.forks import rest_if_carried_along
+from ..forks import rest_if_carried_along
 
 Owner = TypeVar("Owner")
 

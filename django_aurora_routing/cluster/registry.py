@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 from collections.abc import Callable, Hashable
 
+from ..forks import in_each_child
 from .cluster import Cluster
 
 KEPT = 32
@@ -63,5 +63,5 @@ def _after_fork_in_child() -> None:
         cluster.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_each_child(_after_fork_in_child)
 atexit.register(release_resources, 0.2)

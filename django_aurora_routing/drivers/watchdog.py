@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from .forks import rest_if_carried_along
+from ..forks import in_each_child, rest_if_carried_along
 
 _LINGER = 1.0  # seconds without any call before the thread ends
 
@@ -75,4 +75,4 @@ class Watchdog:
 
 
 WATCHDOG = Watchdog()
-os.register_at_fork(after_in_child=WATCHDOG._reset)
+in_each_child(WATCHDOG._reset)

@@ -5,13 +5,13 @@ It does nothing unless one of the blocks of `testing.faults` is in force.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..core.endpoints import Address
+from ..forks import in_each_child
 from .base import Execute, Plugin
 
 Moment = Literal["connect", "execute", "cut"]
@@ -83,4 +83,4 @@ def _after_fork_in_child() -> None:
     _lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_each_child(_after_fork_in_child)

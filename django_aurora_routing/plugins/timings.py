@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..core.endpoints import Address
 from ..core.timings import Timing, added
+from ..forks import in_each_child
 from .base import Execute, Plugin
 
 logger = logging.getLogger(__name__)
@@ -83,4 +83,4 @@ def _after_fork_in_child() -> None:
     _timings.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_each_child(_after_fork_in_child)

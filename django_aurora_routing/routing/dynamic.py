@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import weakref
 from collections import UserDict
@@ -29,6 +28,7 @@ from django.db import connections
 from django.db.backends.base.base import RAN_DB_VERSION_CHECK, BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from ..forks import in_each_child
 from .configs import PREFIX, Settings, copied
 from .errors import DatabaseNotActive
 
@@ -386,5 +386,4 @@ def _after_fork() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+in_each_child(_after_fork)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import random
 import threading
 import time
@@ -16,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import routing_settings
 from ..core.staleness import fresh_enough
+from ..forks import in_each_child
 from .clusters import Cluster
 from .lag import lags_of, request_newer
 
@@ -36,8 +36,7 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_each_child(_after_fork)
 
 
 def set_aside(alias: str) -> None:

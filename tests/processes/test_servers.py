@@ -34,7 +34,7 @@ def order(request, key):
     until = time.monotonic() + 0.03
     while time.monotonic() < until:
         pass  # so that no worker takes them all, not even one that would see to another request while this one sleeps
-    insert(key, os.getpid())
+    insert(key, f"{ask('SELECT CONNECTION_ID()')[0][0]} {os.getpid()}")
     return HttpResponse(str(os.getpid()))
 
 def order_in_a_transaction(request, key):
@@ -77,9 +77,34 @@ def ended_by_sigterm(process: subprocess.Popen[str], code: int) -> Iterator[None
     assert eventually(lambda: not any(map(is_alive, everybody)), 5)
 
 
-def visit(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=60) as response:
-        return int(response.read())
+class Visitors:
+    """Those who ask a server at `url` for its pages, six at a time; each time an order is made."""
+
+    def __init__(self, url: str, pool: ThreadPoolExecutor) -> None:
+        self.orders = 0
+        self._url = url
+        self._pool = pool
+
+    def workers(self, page: str = "") -> set[int]:
+        """Visit until all workers have answered, and each connection of theirs has been used; who has answered."""
+        seen: set[int] = set()
+        for _ in range(20):
+            numbers = range(self.orders, self.orders + 6)
+            self.orders += 6
+            seen.update(self._pool.map(self._visit, [f"{self._url}/{page}{number}" for number in numbers]))
+            if len(seen) == WORKERS:
+                break
+        return seen
+
+    def _visit(self, url: str) -> int:
+        with urllib.request.urlopen(url, timeout=60) as response:
+            return int(response.read())
+
+
+def has_session_of_its_own(cluster: LocalCluster) -> bool:
+    """Whether each worker has written in sessions that no other has written in."""
+    pairs = {tuple(text.split()) for (text,) in cluster.writer.query("SELECT v FROM app.t")}
+    return len(pairs) == len({session for session, _ in pairs}) > 0
 
 
 @needs("gunicorn")
@@ -100,27 +125,46 @@ def test_all_workers_of_gunicorn_preload_go_on(cluster: LocalCluster, tmp_path: 
             assert log[-1], log
         drain = pool.submit(lambda: log.extend(process.stderr or ()))
         with ended_by_sigterm(process, 0):
-            asked = iter(range(10_000))
-
-            def pids(page: str) -> set[int]:
-                """Visit until all workers have answered, and each connection of theirs has been used."""
-                seen: set[int] = set()
-                for _ in range(20):
-                    urls = [f"{found[1]}/{page}{next(asked)}" for _ in range(6)]
-                    seen.update(pool.map(visit, urls))
-                    if len(seen) == WORKERS:
-                        break
-                return seen
-
-            before = pids("")
+            visitors = Visitors(found[1], pool)
+            before = visitors.workers()
             assert len(before) == WORKERS, log
+            assert has_session_of_its_own(cluster)
             kill_and_promote(cluster)
-            assert pids("") == before
+            assert visitors.workers() == before
             kill_and_promote(whole(cluster))
-            assert pids("atomic/") == before
+            assert visitors.workers("atomic/") == before
         drain.result(10)
     assert not [line for line in log if "Traceback" in line or "ERROR" in line], "".join(log)
-    assert len(rows(cluster)) == next(asked)
+    assert len(rows(cluster)) == visitors.orders
+
+
+@needs("pyuwsgi")
+@pytest.mark.parametrize("told", [(), ("--py-call-osafterfork",)], ids=["python is not told", "python is told"])
+def test_all_workers_of_uwsgi_go_on(cluster: LocalCluster, tmp_path: Path, told: tuple[str, ...]) -> None:
+    (tmp_path / "site_of_test.py").write_text(program(cluster, SITE))
+    server = ("-c", "import sys, pyuwsgi; pyuwsgi.run(sys.argv[1:])", "--master", "--processes", str(WORKERS))
+    options = ("--enable-threads", "--http-socket", "127.0.0.1:0", "--die-on-term")
+    with (
+        (tmp_path / "log").open("w") as out,
+        ThreadPoolExecutor(6) as pool,
+        running(
+            *server, *options, *told, "--wsgi-file", "site_of_test.py", cwd=tmp_path, stdout=out, stderr=out
+        ) as process,
+    ):
+        log = tmp_path / "log"
+        assert eventually(lambda: "spawned uWSGI worker 2" in log.read_text()), log.read_text()
+        found = re.search(r"bound to TCP address (127\.0\.0\.1:\d+)", log.read_text())
+        assert found is not None, log.read_text()
+        with ended_by_sigterm(process, 0):
+            visitors = Visitors(f"http://{found[1]}", pool)
+            before = visitors.workers()
+            assert len(before) == WORKERS
+            assert has_session_of_its_own(cluster)
+            assert process.pid not in before
+            kill_and_promote(cluster)
+            assert visitors.workers("atomic/") == before
+    assert "Traceback" not in log.read_text()
+    assert len(rows(cluster)) == visitors.orders
 
 
 def whole(cluster: LocalCluster) -> LocalCluster:
