@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         FailoverSuccessError,
         LoginError,
         NoCredentialsError,
+        PoolExhaustedError,
         TransactionResolutionUnknownError,
     )
     from .retries.requests import safe_to_retry
@@ -33,6 +34,7 @@ __all__ = [
     "LoginError",
     "NoCredentialsError",
     "NoReaderAvailable",
+    "PoolExhaustedError",
     "RoutingLocked",
     "StaleWrite",
     "TransactionResolutionUnknownError",
@@ -86,6 +88,7 @@ _HOMES = {
     "LoginError": ".errors",
     "NoCredentialsError": ".errors",
     "NoReaderAvailable": ".routing.errors",
+    "PoolExhaustedError": ".errors",
     "RoutingLocked": ".routing.errors",
     "StaleWrite": ".routing.stale_writes",
     "TransactionResolutionUnknownError": ".errors",

@@ -36,6 +36,10 @@ class TransactionResolutionUnknownError(FailoverError):
     """
 
 
+class PoolExhaustedError(OperationalError):
+    """All sessions that OPTIONS["pool"] allows at an instance were in use, and none was given back in time."""
+
+
 class LoginError(OperationalError):
     """There were no credentials to log in with, or fresh ones were refused. The message says why, and with which.
 

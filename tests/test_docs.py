@@ -201,7 +201,13 @@ RUN = ("quickstart", "in_database", "read-write-splitting", "routing", "migratin
 ROUTERS = [f"django_aurora_routing.routers.{name}" for name in ("DynamicDbRouter", "ReadWriteRouter")]
 
 
-@each([example for example in EXAMPLES if example.page in (*RUN, "configuration") and "DATABASES" in example.settings])
+@each(
+    [
+        example
+        for example in EXAMPLES
+        if example.page in (*RUN, "configuration", "pools") and "DATABASES" in example.settings
+    ]
+)
 def test_settings_of_an_example_pass_our_checks(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PASSWORD", "secret")
     monkeypatch.setenv("DATABASE_URL", "mysql://shop:secret@shop.cluster-abc123.eu-west-1.rds.amazonaws.com/shop")

@@ -42,7 +42,7 @@ HOUSE = {
     "conf": Room({"core", "errors"}, DJANGO),
     "config": Room(set(), {"django", "dj_database_url"}),
     "signals": Room({"core", "errors"}, DJANGO),
-    "cluster": Room({"core", "drivers", "dialects", "aws", *SHARED}, set()),
+    "cluster": Room({"core", "drivers", "dialects", "aws", *SHARED}, {"sqlalchemy"}),
     "plugins": Room({"core", "forks"}, set()),
     "routing": Room({"core", *SHARED}, DJANGO),
     "routers": Room({"core", "routing", *SHARED}, DJANGO),

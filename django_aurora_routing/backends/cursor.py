@@ -138,6 +138,8 @@ class ClusterCursorMixin:
         if self.db.is_to_go_on():
             self.db.ensure_connection()
             self._renew()
+        elif self.db.gave_session_back:
+            self.db.meet_hang_up()  # somebody else may have it by now
 
     def _renew(self) -> None:
         self.cursor, self.made_on = self.db.create_cursor(), self.db.connection

@@ -22,6 +22,7 @@ from ..core.options import Options, ParsedOptions, parse_options
 from ..core.secret import names_an_account
 from ..drivers.base import Driver
 from ..plugins.loading import UnusablePlugin, entry_point_names, find_plugin
+from .pooling import pool_problems
 
 DJANGO_OPTION_NAMES = frozenset({"isolation_level"})
 """Names in OPTIONS that Django's own MySQL backend takes out before the driver sees them."""
@@ -88,7 +89,10 @@ def parse_settings(
         password=str(settings_dict.get("PASSWORD") or ""),
         entry_points=entry_point_names,
     )
-    return replace(parsed, problems=(*parsed.problems, *_problems_of(parsed.options.extensions)))
+    parsed = replace(parsed, problems=(*parsed.problems, *_problems_of(parsed.options.extensions)))
+    if parsed.options.pool is not None:
+        parsed = replace(parsed, problems=(*parsed.problems, *pool_problems(settings_dict)))
+    return parsed
 
 
 def _problems_of(extensions: Iterable[str]) -> Iterator[Problem]:

@@ -35,6 +35,7 @@ from .errors import ClusterErrorWrapper
 from .extensions import ExtensionsMixin
 from .lost import LostConnection
 from .phases import InPhase, Phase
+from .pooling import PooledSessionsMixin
 from .read_only import ReadOnlySessionMixin
 from .transactions import TransactionsMixin
 from .wiring import checked_options, cluster_known_to, given_options, search_for, seed_of
@@ -45,7 +46,9 @@ _LONGEST_UNIT = 30.0
 """Seconds after which a request or task is taken for a job of its own, that has to change its reader midway."""
 
 
-class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessionMixin, ExtensionsMixin):
+class ClusterWrapperMixin(
+    ClusterCursorsMixin, TransactionsMixin, ReadOnlySessionMixin, PooledSessionsMixin, ExtensionsMixin
+):
     """Over a Django `DatabaseWrapper`. The engine names its driver and what that driver is connected with."""
 
     driver: Driver
@@ -108,7 +111,13 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
                     return
                 except self.all_errors as exc:
                     search, address = self._search, self._activity.address
-                    if search is None or address is None or not self._is_cut_off(exc):
+                    if not self._is_cut_off(exc):
+                        raise
+                    if (seat := self._seat) is not None and seat.was_kept:
+                        self._drop()
+                        seat.distrust()  # which leaves the others like it out, so that this comes to an end
+                        continue
+                    if search is None or address is None:
                         raise
                     options = search.options
                     if not options.uses_failover or time.monotonic() - began >= options.failover_timeout:
@@ -127,13 +136,15 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         """Open a connection where the options want it. Raises the driver's own errors, or FailoverFailedError."""
         self.connection = None
         self.session_is_read_only = False
+        self._leave_seat()
         activity, options = self._activity, self._options
         activity.inherited, self.look = False, nothing_seen
         search = self._search = search_for(self.alias, self.settings_dict, options, self.driver, conn_params)
-        if search is not None and self._extensions:
-            search = self._search = replace(search, log_in=self.log_in)
+        pools = self._pools(search, conn_params)
         if search is None:
-            return self.open_directly(conn_params, options.connect_timeout)
+            return self.open_directly(seed_of(self.settings_dict), conn_params, pools)
+        if self._extensions or pools is not None:
+            search = self._search = replace(search, log_in=self.log_in, pools=pools)
         goal, self._goal = self._goal, None
         opened = search.open(conn_params, activity, after_failure=self._after_failure, goal=goal)
         self._after_failure = False
@@ -141,14 +152,10 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
             raise self._as_error(opened)
         activity.monitor = search.cluster.host_monitor if options.uses_host_monitoring else None
         self.look = self.driver.look(opened.connection)
-        self._generation = opened.generation
+        self._generation, self._seat = opened.generation, opened.seat
         if search.cluster.dialect is not None and search.cluster.dialect.is_cluster:
             self.tell_extensions(search.cluster.view.topology)
         return opened.connection
-
-    def open_directly(self, conn_params: Mapping[str, Any], timeout: float) -> Connection:
-        """Connect to HOST and nothing else."""
-        return self.log_in(self.driver, seed_of(self.settings_dict), conn_params, timeout)
 
     def meet_hang_up(self) -> None:
         """Raise what `look()` has seen, while nothing has been sent: Django's error, or that of a failover."""
@@ -218,7 +225,7 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
     def _leave_to_parent(self) -> None:
         """The connection was made before a fork and belongs to the parent: let go of it without closing it."""
         self._activity.inherited, self.look = False, nothing_seen
-        self._activity.connection = None
+        self._activity.connection = self._seat = None
         if self.in_atomic_block or not self.autocommit:
             self.connection = LostConnection(FailoverError("The process was forked inside a transaction."))
         else:
@@ -230,13 +237,14 @@ class ClusterWrapperMixin(ClusterCursorsMixin, TransactionsMixin, ReadOnlySessio
         self._activity.connection, self.look = None, nothing_seen
         if connection is not None and not isinstance(connection, LostConnection):
             self.driver.close(connection)
+        self._leave_seat()
 
     def _close(self) -> None:
         if self._activity.inherited:
             self._leave_to_parent()
         elif self.connection is not None and not isinstance(self.connection, LostConnection):
             self._activity.connection, self.look = None, nothing_seen
-            self.driver.close(self.connection)
+            self._part_with(self.connection)
 
     def close(self) -> None:
         if isinstance(self.connection, LostConnection) and self.in_atomic_block:

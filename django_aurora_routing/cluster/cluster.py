@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import logging
@@ -71,6 +72,8 @@ class Cluster:
         self.view = View()
         self.generation = 0
         self.dialect: Dialect | None = None
+        self.failures: collections.Counter[Address] = collections.Counter()
+        """How often each instance has failed somebody: a session that was idle then is not to be trusted."""
         self._failure: tuple[Links, BaseException] | None = None
         self._refused: Links | None = None
         self._problem = ""
@@ -199,6 +202,7 @@ class Cluster:
         now = time.monotonic()
         with self._changing():
             old = self.view
+            self.failures[address] += 1
             writer = old.topology.writer
             is_writer = writer is not None and writer.address == address
             if is_writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -23,6 +24,7 @@ from .cluster import Cluster
 from .credentials import LogIn, log_in
 from .gate import Failed
 from .link import Link, Links
+from .pools import Pools, Seat, session_at
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Opened:
     connection: Connection = field(repr=False)
     address: Address
     generation: int
+    seat: Seat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What one alias wants of its cluster. `measuring` opens the sessions that measure how fast readers answer."""
+    """What one alias wants of its cluster. `measuring` opens the sessions that measure how fast readers answer.
+
+    The instance is chosen first; with `pools`, a session that is kept for it is then taken before one is opened.
+    """
 
     cluster: Cluster
     links: Links
@@ -57,6 +63,7 @@ class Search:
     log_in: LogIn = log_in
     alias: str = ""
     measuring: Link | None = None
+    pools: Pools | None = None
 
     @property
     def driver(self) -> Driver:
@@ -110,8 +117,9 @@ class Search:
         assert cluster.dialect is not None
         if not cluster.dialect.is_cluster:
             seed = cluster.settings.seed
-            connection = self.log_in(self.driver, seed, params, options.connect_limit)
-            return Opened(connection, seed, cluster.generation)
+            open_there = partial(self.log_in, self.driver, seed, params, options.connect_limit)
+            connection, seat = session_at(seed, open_there, self.pools, self._is_alive)
+            return Opened(connection, seed, cluster.generation, seat)
         limit = options.failover_timeout if options.uses_failover else options.connect_limit
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
         turn = cluster.turn(self.alias)
@@ -146,10 +154,18 @@ class Search:
                 self._await(step)
                 continue
             address, is_current = step.instance.address, partial(cluster.is_at, view.version)
-            with cluster.gate.turn(address, plan.deadline, until_if_busy=busy_until, is_current=is_current) as has_turn:
+            turn = partial(cluster.gate.turn, address, plan.deadline, until_if_busy=busy_until, is_current=is_current)
+            with contextlib.ExitStack() as stack:
+                seat: Seat | None = None
+                if self.pools is not None:
+                    seat = stack.enter_context(self.pools.take(address, self._is_alive))
+                    if not is_current():
+                        continue  # that may have taken its time
+                    if seat.connection is not None:
+                        return Opened(seat.connection, address, view.generation, seat.taken())
                 outcome: Opened | Failed | None
-                if has_turn:
-                    outcome = self._try(step, params, plan.deadline, cluster.view.confirmed_at > began)
+                if has_turn := stack.enter_context(turn()):
+                    outcome = self._try(step, params, plan.deadline, cluster.view.confirmed_at > began, seat)
                     cluster.gate.note(address, outcome if isinstance(outcome, Failed) else None)
                 else:
                     outcome = cluster.gate.last_failure(address)  # of others
@@ -172,7 +188,9 @@ class Search:
             if error is not None and not options.uses_failover and plan.mode is FailoverMode.STRICT_WRITER:
                 return Refused(reason, error)
 
-    def _try(self, step: Connect, params: Mapping[str, Any], deadline: float, is_confirmed: bool) -> Opened | Failed:
+    def _try(
+        self, step: Connect, params: Mapping[str, Any], deadline: float, is_confirmed: bool, seat: Seat | None
+    ) -> Opened | Failed:
         """Connect to one instance. Returns why not when another try, here or elsewhere, may help; raises otherwise."""
         address = step.instance.address
         until = min(deadline, time.monotonic() + self.options.connect_limit)
@@ -181,6 +199,8 @@ class Search:
         try:
             connection = self.log_in(self.driver, address, params, _left(until))
             reason = self._wrong_role(connection, step, is_confirmed, _left(until))
+            if seat is not None and reason is None:
+                seat.fill(connection)
         except BaseException as exc:
             if connection is not None:
                 self.driver.close(connection)
@@ -196,7 +216,7 @@ class Search:
         if reason is not None:
             self.driver.close(connection)
             return Failed(Failure.READ_ONLY, None, reason)
-        return Opened(connection, address, generation)
+        return Opened(connection, address, generation, seat.taken() if seat is not None else None)
 
     def _wrong_role(self, connection: Connection, step: Connect, is_confirmed: bool, timeout: float) -> str | None:
         """Ask the instance for its role: topology ages, and a name may lead to another server by now.
@@ -226,6 +246,9 @@ class Search:
             return True
         refuses = dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql, timeout))
         return refuses is (mode is FailoverMode.STRICT_READER)
+
+    def _is_alive(self, connection: Connection) -> bool:
+        return self.still_serves(connection, self.options.connect_limit)
 
     def _await(self, step: AwaitTopology) -> None:
         """Wait for news, having made sure that somebody is looking for them, with credentials that work."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 
 from ..forks import in_each_child
 from .cluster import Cluster
+from .pools import close_all_pools
 
 KEPT = 32
 """How many clusters are remembered although nobody uses them: a process that has met one needs HOST no more."""
@@ -45,10 +46,11 @@ def known_cluster(key: Hashable) -> Cluster | None:
 
 
 def release_resources(timeout: float = 1.0) -> None:
-    """Stop all monitors and close their connections; what uses a database afterwards starts them again.
+    """Close the idle sessions of pools, stop all monitors and close their connections; a later use starts them again.
 
     Not needed at exit: the threads are daemons and are stopped by themselves. `timeout` is in seconds, for all of them.
     """
+    close_all_pools()
     until = time.monotonic() + timeout
     clusters = tuple(_clusters.values())
     for moment in (0.0, until):  # tell all of them first, then wait for them

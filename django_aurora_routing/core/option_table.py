@@ -1,7 +1,7 @@
 """The names that OPTIONS may hold besides the driver's own: one row each, with unit, default and standing.
 
 The names and meanings are those of the AWS Advanced Python Wrapper (3.1.0), so its settings work here unchanged.
-`hosts` is our own. Where our default differs from its, the row says so.
+`hosts` and `pool` are our own. Where our default differs from its, the row says so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from . import selection
 from .logins import YEAR
 
-BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE, HOSTS, PAIRS = (
+BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE, HOSTS, PAIRS, POOL = (
     "true or false",
     "a whole number",
     "seconds",
@@ -20,6 +20,7 @@ BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE, HOSTS, PAIRS = (
     "choice",
     "host names",
     "pairs",
+    "true or a dictionary",
 )
 
 
@@ -78,6 +79,7 @@ _ACTIVE = (
     _active("cluster_id", TEXT),
     _active("cluster_instance_host_pattern", TEXT),
     _active("hosts", HOSTS, ()),
+    _active("pool", POOL),
     _active("wrapper_dialect", CHOICE, None, DIALECTS),
     _active("connect_timeout", SECONDS, 10.0),  # the drivers have no effective default of their own
     _active("read_only", BOOL, False),

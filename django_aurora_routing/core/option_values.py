@@ -15,6 +15,7 @@ from .option_table import (
     MILLISECONDS,
     OPTION_TABLE,
     PAIRS,
+    POOL,
     SECONDS,
     OptionRow,
 )
@@ -71,7 +72,7 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 def parse_value(row: OptionRow, value: object, problems: list[Problem]) -> object:
     """The value in our units, or None (meaning the default) after having noted a problem."""
-    if value is None or row.kind in (HOSTS, PAIRS) or (value == "" and row.default == ""):
+    if value is None or row.kind in (HOSTS, PAIRS, POOL) or (value == "" and row.default == ""):
         return value
     setting = f"OPTIONS[{row.name!r}]"
     if row.kind == BOOL:

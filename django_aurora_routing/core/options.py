@@ -30,6 +30,7 @@ from .plugins import (
     switched_on,
     unused_options,
 )
+from .pooling import PoolLimits, read_pool
 from .preferences import ANY_READER, Preferences, read_preferences
 from .secret import hidden, names_an_account
 from .tls import demanded_tls
@@ -77,6 +78,7 @@ class Options:
     response_interval: float = 30.0
     response_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     login: Login | None = None
+    pool: PoolLimits | None = None
 
     @property
     def uses_topology(self) -> bool:
@@ -271,6 +273,7 @@ def _build(
         absence=read_absence(given),
         response_interval=number("response_measurement_interval_ms"),
         response_params=MappingProxyType(for_monitors["frt-"]),
+        pool=read_pool(given),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the rest of the house needs of a database driver: eight methods, and nothing of Django."""
+"""What the rest of the house needs of a database driver: nine methods, and nothing of Django."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ class Driver(Protocol):
         """Run one statement of ours and return its rows. Raises the driver's own errors.
 
         After `timeout` seconds the connection is shut down and as good as lost; None waits as the connection does.
+        """
+
+    def reset(self, connection: Connection, params: Mapping[str, Any], timeout: float) -> None:
+        """Make a session as it was when it was opened with these arguments, within about `timeout` seconds.
+
+        The server ends its transaction and forgets all that belongs to the session but for the default database and the
+        role. Raises the driver's own errors; the session is of no more use then.
         """
 
     def close(self, connection: Connection) -> None:

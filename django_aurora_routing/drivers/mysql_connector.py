@@ -53,7 +53,7 @@ OPTION_NAMES = frozenset(DEFAULT_CONFIGURATION) - {"host", "port", "dsn"}
 MISPLACED_OPTIONS = {
     **dict.fromkeys(("host", "port"), "Use DATABASES' own HOST and PORT."),
     **dict.fromkeys(("dsn", "option_files", "option_groups"), "Write the settings in DATABASES."),
-    **dict.fromkeys(CNX_POOL_ARGS, "The driver's own pools know nothing of a failover; use CONN_MAX_AGE."),
+    **dict.fromkeys(CNX_POOL_ARGS, "The driver's own pools know nothing of a failover; use OPTIONS['pool']."),
 }
 """Arguments of `mysql.connector.connect()` that cannot be used here, each with what to write instead."""
 
@@ -188,6 +188,11 @@ class MySQLConnectorDriver:
             return ()
         rows, _ = connection.get_rows()
         return rows
+
+    def reset(self, connection: MySQLConnectionAbstract, params: Mapping[str, Any], timeout: float) -> None:
+        with WATCHDOG.after(timeout, lambda: self.abort(connection)):
+            if not connection.cmd_reset_connection():  # and what the driver sends after a login
+                raise mysql.connector.OperationalError("The server does not reset sessions")
 
     def close(self, connection: MySQLConnectionAbstract) -> None:
         # Whatever a dying connection raises, there is nothing left to be done about it.

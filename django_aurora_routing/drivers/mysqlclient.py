@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import socket
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import MySQLdb
@@ -32,6 +33,22 @@ class NeverSentError(MySQLdb.OperationalError):  # type: ignore[misc,unused-igno
 
 
 _send = _mysql.connection.query
+_NATIVE = b"_mysql.connection.native_connection"
+
+
+def _find_reset() -> Callable[[int], int] | None:
+    """The C library's `mysql_reset_connection()`, which the driver does not offer; None where it is not to be had."""
+    try:
+        found = ctypes.CDLL(_mysql.__file__).mysql_reset_connection  # by way of what the module is linked with
+    except (OSError, AttributeError):
+        return None
+    found.argtypes, found.restype = [ctypes.c_void_p], ctypes.c_int
+    return found
+
+
+_reset = _find_reset()
+_pointer_in = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer_in.argtypes, _pointer_in.restype = [ctypes.py_object, ctypes.c_char_p], ctypes.c_void_p
 
 _RESULT = ("_result", "description", "description_flags", "warning_count", "rowcount", "lastrowid")
 """What the driver's cursor has of a statement's answer, by its own names for it."""
@@ -128,6 +145,23 @@ class Connection(connections.Connection):  # type: ignore[misc,unused-ignore]
             self.is_waiting = False
             raise
 
+    def reset(self, params: Mapping[str, Any]) -> None:
+        """Make the session as it was after the login, by a command that the driver does not know."""
+        if _reset is None:
+            raise MySQLdb.NotSupportedError(0, "the C library under mysqlclient cannot reset sessions")
+        if _reset(_pointer_in(self._get_native_connection(), _NATIVE)):
+            raise MySQLdb.OperationalError(self.errno(), self.error())
+        # As it is done after a login, in the same order.
+        if command := params.get("init_command"):
+            self.query(command)
+            while self.store_result() is not None or self.next_result() == 0:
+                pass
+        self.set_character_set(params["charset"], params.get("collation"))
+        if sql_mode := params.get("sql_mode"):
+            self.set_sql_mode(sql_mode)
+        self.autocommit(bool(params.get("autocommit")))
+        self.is_waiting = False
+
     def abort(self) -> bool:
         """Shut the socket down. False before the end of the login, and after close()."""
         if self.spare is None:
@@ -197,6 +231,10 @@ class MySQLClientDriver:
             raise
         connection.is_waiting = False
         return () if result is None else result.fetch_row(0)
+
+    def reset(self, connection: Connection, params: Mapping[str, Any], timeout: float) -> None:
+        with WATCHDOG.after(timeout, connection.abort):
+            connection.reset(params)
 
     def close(self, connection: Connection) -> None:
         # Whatever a dying connection raises, there is nothing left to be done about it.

@@ -207,9 +207,7 @@ def _close(database: _Database, leases: list[_Lease]) -> None:
     for lease in leases:
         wrapper = lease.wrapper
         if wrapper is not None and lease.closing:
-            _close_wrapper(wrapper)
-            if database.settings["OPTIONS"].get("pool") and database.alias not in _databases:
-                _close_pool(wrapper)
+            _close_for_good(wrapper)
         lease.held = None
         lease.closing = False
     if database.alias not in _databases:
@@ -243,8 +241,11 @@ def _close_wrapper(wrapper: BaseDatabaseWrapper) -> None:
         wrapper.dec_thread_sharing()
 
 
-def _close_pool(wrapper: Any) -> None:
-    """Close the pool that Django's PostgreSQL backend keeps for the alias (from 5.1 on)."""
+def _close_for_good(wrapper: Any) -> None:
+    """Close the connection, and with the last one the pool that the backend may keep for the alias."""
+    _close_wrapper(wrapper)
+    if not wrapper.settings_dict["OPTIONS"].get("pool") or wrapper.alias in _databases:
+        return
     try:
         wrapper.close_pool()
     except Exception:
@@ -285,7 +286,7 @@ def _claim(lease: _Lease) -> bool:
 
 def _tidy(wrapper: BaseDatabaseWrapper, lease: _Lease, database: _Database | None, between_requests: bool) -> None:
     if database is None:
-        _close_wrapper(wrapper)
+        _close_for_good(wrapper)
         _forget_slot(wrapper.alias)
         RAN_DB_VERSION_CHECK.discard(wrapper.alias)
     elif between_requests or not database.users:
@@ -349,7 +350,7 @@ def _on_connection_created(*, connection: BaseDatabaseWrapper, **_: Any) -> None
         database = _databases.get(alias)
         lease = _lease_of(connection, database) if database is not None and database.users else None
     if lease is None:
-        _close_wrapper(connection)
+        _close_for_good(connection)
         RAN_DB_VERSION_CHECK.discard(alias)
         raise DatabaseNotActive(alias)
     _thread.leases[alias] = lease

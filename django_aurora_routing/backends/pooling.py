@@ -1,0 +1,82 @@
+"""OPTIONS["pool"] at a database wrapper: where its session comes from, and where it goes when it is closed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..cluster.connector import Search
+from ..cluster.credentials import LogIn
+from ..cluster.pools import Pools, PoolSettings, Seat, close_pools, pools_of, session_at
+from ..core.endpoints import Address
+from ..core.option_values import Problem
+from ..core.options import Options
+from ..drivers.base import Connection, Driver
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper as _Base
+else:
+    _Base = object
+
+
+def pool_problems(settings_dict: Mapping[str, Any]) -> Iterator[Problem]:
+    """What there is besides its own options that prevents a pool from being used."""
+    if settings_dict.get("CONN_MAX_AGE", 0) != 0:
+        hint = "Set CONN_MAX_AGE to 0: the pool is what keeps sessions."
+        yield Problem("CONN_MAX_AGE", "Pooling doesn't support persistent connections.", hint)
+    if importlib.util.find_spec("sqlalchemy") is None:
+        hint = "Install it: pip install 'django-aurora-routing[pool]'."
+        yield Problem("OPTIONS['pool']", "needs SQLAlchemy, which is not installed.", hint)
+
+
+class PooledSessionsMixin(_Base):
+    """Over a Django `DatabaseWrapper`."""
+
+    driver: Driver
+    log_in: LogIn
+    _options: Options
+    _seat: Seat | None = None
+    gave_session_back = False
+    """Whether the last session is in a pool, so that nothing may be sent on it by a cursor that was kept."""
+
+    def close_pool(self) -> None:
+        """Close the sessions that are idle in the alias's pools, and forget these. The name is Django's."""
+        close_pools(self.alias)
+
+    def _pools(self, search: Search | None, params: Mapping[str, Any]) -> Pools | None:
+        limits = self._options.pool
+        if limits is None:
+            return None
+        cluster = None if search is None else search.cluster
+        is_asked = bool(self.settings_dict.get("CONN_HEALTH_CHECKS"))
+        limit = self._options.connect_limit
+        return pools_of(PoolSettings(self.alias, self.driver, cluster, params, limits, limit, is_asked))
+
+    def open_directly(self, seed: Address, params: Mapping[str, Any], pools: Pools | None) -> Connection:
+        """Connect to HOST and nothing else, or take a session that is kept for it."""
+        open_there = partial(self.log_in, self.driver, seed, params, self._options.connect_timeout)
+        connection, self._seat = session_at(seed, open_there, pools, self._is_alive)
+        return connection
+
+    def _is_alive(self, connection: Connection) -> bool:
+        self.driver.ask(connection, "SELECT 1", self._options.connect_limit)
+        return True
+
+    def _leave_seat(self) -> None:
+        """The session, if there was one, is closed or is about to be."""
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            seat.leave()
+
+    def _part_with(self, connection: Connection) -> None:
+        """Give the session back to its pool, or close it when it is from none or in the midst of a block."""
+        seat, self._seat = self._seat, None
+        if seat is not None and not self.in_atomic_block:
+            self.gave_session_back = True
+            seat.give_back()
+            return
+        self.driver.close(connection)
+        if seat is not None:
+            seat.leave()
