@@ -1,4 +1,4 @@
-"""What an error of a MySQL driver means for the connection: tables of codes, no reaction."""
+"""What an error of a driver means for the connection: a table of codes for each kind of server, no reaction."""
 
 from __future__ import annotations
 
@@ -110,3 +110,40 @@ def is_access_denied(facts: ErrorFacts) -> bool:
 def is_of_the_server(facts: ErrorFacts) -> bool:
     """Of a write that was refused as read-only: whether by what the server is, and not by what a transaction is."""
     return facts.errno in _SERVER_READ_ONLY
+
+
+# PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html. The first two characters are the class; of
+# some classes single codes mean something of their own, and come first.
+_SQLSTATES: dict[str, Failure] = {
+    "08004": Failure.BUSY,  # the server rejected the connection
+    "53300": Failure.BUSY,  # too_many_connections
+    "57P03": Failure.BUSY,  # cannot_connect_now: it starts up, shuts down, or recovers
+    "57P01": Failure.LOST,  # admin_shutdown
+    "57P02": Failure.LOST,  # crash_shutdown
+    "57P05": Failure.LOST,  # idle_session_timeout
+    "25P03": Failure.LOST,  # idle_in_transaction_session_timeout
+    "25P04": Failure.LOST,  # transaction_timeout
+    "25006": Failure.READ_ONLY,  # read_only_sql_transaction, on a standby too
+    "08": Failure.LOST,  # connection_exception
+    "28": Failure.REFUSED,  # invalid_authorization_specification
+    "3D": Failure.REFUSED,  # invalid_catalog_name: no such database
+}
+_TROUBLE_OF_A_SERVER = ("53", "58", "F0", "XX")  # resources, input and output, configuration, corrupted data
+_FATAL = ("FATAL", "PANIC")
+
+
+def classify_postgresql(sqlstate: str | None, severity: str | None = None, *, connecting: bool = False) -> Failure:
+    """Say what an error of PostgreSQL means. Without an SQLSTATE it is the driver's own, who has had no answer.
+
+    `severity` is the one that is not translated (field V of the error). FATAL and PANIC end the session whatever the
+    code; with ERROR the session goes on, also where the server is short of memory or cannot read a page.
+    """
+    if sqlstate is None:
+        return Failure.UNREACHABLE if connecting else Failure.LOST
+    found = _SQLSTATES.get(sqlstate, _SQLSTATES.get(sqlstate[:2], Failure.STATEMENT))
+    if connecting:
+        is_in_trouble = found is Failure.LOST or (sqlstate[:2] in _TROUBLE_OF_A_SERVER and found is Failure.STATEMENT)
+        return Failure.UNREACHABLE if is_in_trouble else found
+    if severity in _FATAL:
+        return Failure.LOST
+    return Failure.STATEMENT if found in (Failure.REFUSED, Failure.BUSY) else found

@@ -15,6 +15,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import routing_settings
+from ..core.failures import Failure, classify_postgresql
 from ..errors import FailoverError
 from . import readers
 from .clusters import Cluster
@@ -33,15 +34,21 @@ def is_worth_another_reader(error: Error, connection: BaseDatabaseWrapper) -> bo
         return False
     if connection.in_atomic_block or not connection.autocommit:
         return False
-    return _is_conflict(error) or is_lost(connection)
+    return sqlstate_of(error) == _CONFLICT or is_lost(connection, error)
 
 
-def is_lost(connection: BaseDatabaseWrapper) -> bool:
-    """Whether an error has left nothing of the connection that is of use. Asks the server.
+def is_lost(connection: BaseDatabaseWrapper, error: Error) -> bool:
+    """Whether an error has left nothing of the connection that is of use. Asks the server where the error is silent.
 
     Our own backend also gives up one that lives, on a server that has another role by now.
     """
-    return connection.connection is None or not connection.is_usable()
+    if connection.connection is None:
+        return True
+    if connection.vendor == "postgresql" and (state := sqlstate_of(error)) is not None:
+        severity = getattr(getattr(error.__cause__, "diag", None), "severity_nonlocalized", None)
+        if classify_postgresql(state, severity) is Failure.LOST:
+            return True
+    return not connection.is_usable()
 
 
 def read_elsewhere(
@@ -55,7 +62,7 @@ def read_elsewhere(
         tried.add(failed.alias)
         with contextlib.suppress(Exception):
             cursor.cursor.close()
-        if not _is_conflict(error):
+        if sqlstate_of(error) != _CONFLICT:
             with contextlib.suppress(Error):
                 failed.close()
             if failed.alias in cluster.readers:
@@ -109,6 +116,7 @@ def _can_stand_in(other: BaseDatabaseWrapper, failed: BaseDatabaseWrapper) -> bo
     return type(other) is type(failed) and not other.in_atomic_block
 
 
-def _is_conflict(error: Error) -> bool:
+def sqlstate_of(error: Error) -> str | None:
+    """The SQLSTATE that came with an error, by psycopg's name for it, or by psycopg2's."""
     cause = error.__cause__
-    return _CONFLICT in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None))
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

@@ -27,7 +27,7 @@ from . import consistency
 from .clusters import Cluster, clusters
 from .context import current
 from .errors import WritePrevented
-from .failed_reads import Execute, is_lost, is_worth_another_reader, read_elsewhere
+from .failed_reads import Execute, is_lost, is_worth_another_reader, read_elsewhere, sqlstate_of
 from .moved_reads import seen_on_another
 from .scopes import current_scope, note_write
 from .unpinning import does_not_pin
@@ -123,7 +123,7 @@ def guard(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         result = execute(sql, params, many, context)
     except Error as error:
         is_unknown = isinstance(error, TransactionResolutionUnknownError)
-        if is_unknown or (connection.autocommit and is_lost(connection)):  # it may have been made
+        if is_unknown or (connection.autocommit and is_lost(connection, error)):  # it may have been made
             note_write(role.cluster.name, connection)
         raise
     note_write(role.cluster.name, connection)
@@ -151,8 +151,7 @@ def text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
 
 def _is_refused_by_server(error: Error) -> bool:
     """Whether a transaction that is READ ONLY made the error: what the text did not show, a function did."""
-    state = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
-    return state == "25006" or bool(error.args and error.args[0] == 1792)
+    return sqlstate_of(error) == "25006" or bool(error.args and error.args[0] == 1792)
 
 
 # Django's own work on a test database, be it an alias's own because the reader has no TEST["MIRROR"].

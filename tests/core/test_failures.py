@@ -2,7 +2,13 @@
 
 import pytest
 
-from django_aurora_routing.core.failures import ErrorFacts, Failure, classify_mysql, is_of_the_server
+from django_aurora_routing.core.failures import (
+    ErrorFacts,
+    Failure,
+    classify_mysql,
+    classify_postgresql,
+    is_of_the_server,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +67,34 @@ def test_a_timeout_of_the_client_leaves_the_stream_in_an_unknown_place() -> None
 @pytest.mark.parametrize(("errno", "is_so"), [(1290, True), (1836, True), (1792, False)])
 def test_a_write_may_be_refused_by_the_server_or_by_its_own_transaction(errno: int, is_so: bool) -> None:
     assert is_of_the_server(ErrorFacts(errno, "")) is is_so
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "running", "connecting"),
+    [
+        # By its class, which the AWS wrapper compares with the whole code and so never finds.
+        *((code, Failure.LOST, Failure.UNREACHABLE) for code in ("08000", "08003", "08006", "08P01", "57P01", "57P02")),
+        *((code, Failure.LOST, Failure.UNREACHABLE) for code in ("57P05", "25P03", "25P04")),
+        # A server in trouble, and a session that goes on: a statement that needs less may succeed in it.
+        *((code, Failure.STATEMENT, Failure.UNREACHABLE) for code in ("53100", "53200", "58030", "F0001", "XX001")),
+        *((code, Failure.STATEMENT, Failure.BUSY) for code in ("08004", "53300", "57P03")),
+        *((code, Failure.STATEMENT, Failure.REFUSED) for code in ("28000", "28P01", "3D000")),
+        ("25006", Failure.READ_ONLY, Failure.READ_ONLY),
+        # Of the same letters, and the statement's own: a cancelled one, an aborted transaction, a deadlock.
+        *((code, Failure.STATEMENT, Failure.STATEMENT) for code in ("57014", "25P02", "25001", "40001", "40P01")),
+        *(
+            (code, Failure.STATEMENT, Failure.STATEMENT)
+            for code in ("23505", "42601", "22012", "55P03", "P0001", "0A000")
+        ),
+        (None, Failure.LOST, Failure.UNREACHABLE),
+    ],
+)
+def test_a_code_of_postgresql_counts_by_its_class(sqlstate: str | None, running: Failure, connecting: Failure) -> None:
+    assert classify_postgresql(sqlstate, "ERROR") is running
+    assert classify_postgresql(sqlstate, "FATAL", connecting=True) is connecting
+
+
+@pytest.mark.parametrize("sqlstate", ["57P01", "53300", "53200", "XX000", "58030", "40001"])
+@pytest.mark.parametrize("severity", ["FATAL", "PANIC"])
+def test_what_is_fatal_to_postgresql_ends_the_session(sqlstate: str, severity: str) -> None:
+    assert classify_postgresql(sqlstate, severity) is Failure.LOST
