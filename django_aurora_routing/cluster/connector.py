@@ -227,10 +227,7 @@ class Search:
         if wants_writer and is_confirmed:
             return None
         assert self.cluster.dialect is not None
-        began = time.monotonic()
         refuses = self.cluster.dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql, timeout))
-        if not wants_writer:
-            self.cluster.response_times.note(step.instance.address, time.monotonic() - began)
         if refuses == wants_writer:
             return "it is a reader now" if refuses else "it is the writer now"
         return None

@@ -1,4 +1,4 @@
-"""How fast the readers answer: noted where something is asked of one anyway, and measured for who chooses by it."""
+"""How fast the readers answer, measured for who chooses by it; nobody pays for it who does not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _QUESTIONS = 3  # the fastest answer counts: what takes longer is chance, or this machine
-_OF_THE_NEWEST = 0.3  # how much one measurement changes what is known
 
 
 class ResponseTimes:
@@ -38,10 +37,6 @@ class ResponseTimes:
         if self._way is None:
             self._cluster.topology_monitor.wake()
         self._way, self._interval = link, min(interval, self._interval)
-
-    def note(self, address: Address, seconds: float) -> None:
-        before = self.known.get(address, seconds)
-        self.known = {**self.known, address: before + _OF_THE_NEWEST * (seconds - before)}
 
     def measure(self) -> float:
         """In the topology monitor's thread: measure if it is time; returns the seconds until it is again."""
@@ -70,6 +65,7 @@ class ResponseTimes:
             if failure in (Failure.UNREACHABLE, Failure.LOST):
                 self._cluster.suspect(address, str(exc))
         else:
-            self.note(address, min(times))
+            before = self.known.get(address, min(times))
+            self.known = {**self.known, address: (before + min(times)) / 2}
         finally:
             link.close(connection)
