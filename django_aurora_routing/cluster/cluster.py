@@ -20,6 +20,7 @@ from ..core.failover import View
 from ..core.pacing import Backoff
 from ..core.selection import Facts, Weights
 from ..core.topology import Observation, updated_topology
+from ..core.zones import with_zones
 from ..dialects.base import Dialect
 from .activity import Activity
 from .balance import Balance
@@ -30,6 +31,7 @@ from .meeting import Met
 from .response_times import ResponseTimes
 from .topology_monitor import TopologyMonitor
 from .writer_search import WriterSearch
+from .zones import Zones
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class Cluster:
         self._make_locks()
         self.response_times = ResponseTimes(self)
         self.balance = Balance(self)
+        self.zones = Zones(self)
         self.topology_monitor = TopologyMonitor(self)
         self.writer_search = WriterSearch(self)
         self.host_monitor = HostMonitor(self)
@@ -158,7 +161,7 @@ class Cluster:
         """Take in what a server said at `asked_at`."""
         with self._changing():
             old = self.view
-            topology = updated_topology(old.topology, seen, asked_at)
+            topology = with_zones(updated_topology(old.topology, seen, asked_at), self.zones.known)
             confirmed_at = old.confirmed_at
             if seen.is_from_writer:
                 confirmed_at = max(confirmed_at, asked_at)
@@ -179,12 +182,19 @@ class Cluster:
                 self.view = view  # nothing that anybody waits for; in an outage the readers say so all the time
         if moved:
             logger.info("%s: topology is now: %s", self.key, topology)
+            self.zones.look()
         if set_aside - old.set_aside:
             self.topology_monitor.wake()
         claimed, known = seen.claimed_writer, topology.writer
         if claimed is not None and (known is None or claimed.id != known.id):
             logger.debug("%s: %s says that %s is the writer", self.key, seen.server_id, claimed.id)
             self.writer_search.hear(claimed.address)
+
+    def note_zones(self) -> None:
+        """The zones of some instances are known now: who is not in his own may move."""
+        with self._changing():
+            self.view = replace(self.view, topology=with_zones(self.view.topology, self.zones.known))
+        self.topology_monitor.wake()
 
     def request_newer(self) -> None:
         """Have the topology refreshed soon and for a while, for somebody who waits for readers to catch up."""
@@ -299,6 +309,7 @@ class Cluster:
         self.topology_monitor.stop(until)
         self.writer_search.stop(until)
         self.host_monitor.stop(until)
+        self.zones.stop(until)
 
     def after_fork(self) -> None:
         """In a forked child: keep what is known, drop all that belongs to the parent.
@@ -310,6 +321,7 @@ class Cluster:
         inherited = [*self.topology_monitor.after_fork(), *self.writer_search.after_fork()]
         self.host_monitor.after_fork()
         self.balance.after_fork()
+        self.zones.after_fork()
         for activity in self.watched():
             activity.inherited = True
             if activity.connection is not None:

@@ -124,6 +124,8 @@ class Search:
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
         turn = cluster.turn(self.alias)
         plan = Plan(options.failover_mode, now + limit, strategy, turn, preferences=self.preferences, goal=goal)
+        if options.zone_source is not None:
+            cluster.zones.want(options.zone_source)
         if self.measuring is not None:
             cluster.response_times.want(self.measuring, options.response_interval)
         # The first meeting was before that: the writer has called itself one then, but maybe by another name.

@@ -34,6 +34,7 @@ from .pooling import PoolLimits, read_pool
 from .preferences import ANY_READER, Preferences, read_preferences
 from .secret import hidden, names_an_account
 from .tls import demanded_tls
+from .zones import ZoneSource, read_zone_source
 
 _LIMIT = OPTION_TABLE["connect_timeout"]  # which monitors take, too, whatever their driver calls it
 
@@ -75,6 +76,7 @@ class Options:
     topology_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     host_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     absence: Backoff = DEFAULT_ABSENCE
+    zone_source: ZoneSource | None = None
     response_interval: float = 30.0
     response_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     login: Login | None = None
@@ -270,6 +272,7 @@ def _build(
         topology_monitor_params=MappingProxyType(for_monitors["topology-monitoring-"]),
         host_monitor_params=MappingProxyType(for_monitors["monitoring-"]),
         preferences=read_preferences(given),
+        zone_source=read_zone_source(given, host),
         absence=read_absence(given),
         response_interval=number("response_measurement_interval_ms"),
         response_params=MappingProxyType(for_monitors["frt-"]),

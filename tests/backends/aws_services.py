@@ -208,6 +208,40 @@ class Metadata:
         return 200, {}, json.dumps({"Code": "Success", "Expiration": end, **self._keys}).encode()
 
 
+class Zones:
+    """What RDS tells of instances, by id; moto takes no ids that are numbers, as those of the lab are."""
+
+    def __init__(self, zones: Mapping[str, str]) -> None:
+        self.calls = 0
+        self.is_out = False
+        self._zones = zones
+        self._service = Service(self._answer)
+        self.url = f"http://127.0.0.1:{self._service.port}"
+
+    def close(self) -> None:
+        self._service.close()
+
+    def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
+        self.calls += 1
+        asked = dict(parse_qsl(body.decode()))
+        xml = {"Content-Type": "text/xml"}
+        if self.is_out:
+            error = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code></Error></ErrorResponse>"
+            return 403, xml, error.encode()
+        assert (asked["Action"], asked["Filters.Filter.1.Name"]) == ("DescribeDBInstances", "db-instance-id")
+        listed = "".join(
+            f"<DBInstance><DBInstanceIdentifier>{name}</DBInstanceIdentifier>"
+            f"<AvailabilityZone>{self._zones[name]}</AvailabilityZone></DBInstance>"
+            for key, name in asked.items()
+            if key.startswith("Filters.Filter.1.Values.Value.")
+        )
+        text = (
+            '<DescribeDBInstancesResponse xmlns="http://rds.amazonaws.com/doc/2014-10-31/"><DescribeDBInstancesResult>'
+            f"<DBInstances>{listed}</DBInstances></DescribeDBInstancesResult></DescribeDBInstancesResponse>"
+        )
+        return 200, xml, text.encode()
+
+
 def key_of_a_role(name: str) -> AccessKey | None:
     """What moto's STS gave out, as AWS would know it."""
     from moto.sts.models import sts_backends

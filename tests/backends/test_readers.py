@@ -14,7 +14,8 @@ from django.db import OperationalError, connections
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.handles import Instance
 
-from .conftest import Aliases
+from .aws_services import Zones
+from .conftest import REGION, Aliases
 
 pytestmark = pytest.mark.lab
 
@@ -192,6 +193,31 @@ def test_readers_of_its_own_zone_come_first(cluster: LocalCluster, kept: Callabl
     assert made.wait_until(lambda found: set(found) == {far.id}) == {far.id: 2}
     near.heal()
     assert made.wait_until(lambda found: set(found) == {near.id}) == {near.id: 2}
+
+
+def test_zones_are_asked_of_rds_once(
+    cluster: LocalCluster,
+    kept: Callable[..., Kept],
+    aws: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    near, far = cluster.readers
+    told = {instance.id: f"{REGION}{'a' if instance == near else 'b'}" for instance in cluster.instances}
+    rds = Zones(told)
+    request.addfinalizer(rds.close)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", rds.url)
+    rds.is_out = True
+    made = kept(2, availability_zone=f"{REGION}a", region=REGION, aws_profile=aws(), topology_refresh_ms=50)
+    assert set(made.servers()) <= {near.id, far.id}, "nobody waits for it"
+    wait_for(lambda: rds.calls > 0)
+    rds.is_out = False
+    assert made.wait_until(lambda found: set(found) == {near.id}) == {near.id: 2}
+    known, calls = made.all[0].known_cluster(), rds.calls
+    asked_at = known.view.topology.asked_at
+    wait_for(lambda: known.view.topology.asked_at > asked_at)
+    assert {instance.id: instance.zone for instance in known.view.topology.instances} == told
+    assert rds.calls == calls
 
 
 def test_a_reader_that_is_killed_under_load_costs_no_read(cluster: LocalCluster, aliases: Aliases) -> None:

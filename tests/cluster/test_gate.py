@@ -7,11 +7,12 @@ import threading
 import time
 from typing import Any
 
-from django_aurora_routing.cluster.cluster import Cluster, ClusterSettings
+from django_aurora_routing.backends.wiring import cluster_settings_of
+from django_aurora_routing.cluster.cluster import Cluster
 from django_aurora_routing.cluster.gate import FIRST_PAUSE, LONGEST_PAUSE, MAX_CONNECTING, Failed, Gate
-from django_aurora_routing.core.detection import DEFAULT_DETECTION
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.failures import Failure
+from django_aurora_routing.core.options import Options
 
 DEAD, ALIVE = Address("dead", 1), Address("alive", 1)
 UNREACHABLE, BUSY = (Failed(failure, OSError(failure.value), "why") for failure in (Failure.UNREACHABLE, Failure.BUSY))
@@ -186,7 +187,7 @@ def test_a_time_that_is_over_for_busy_servers_still_leaves_one_connect_where_nob
 
 def test_each_change_of_the_view_is_heard_at_the_gate() -> None:
     links: Any = None  # nobody connects
-    settings = ClusterSettings(ALIVE, (), None, None, 30.0, 0.02, DEFAULT_DETECTION, disposal=60.0)
+    settings = cluster_settings_of({"HOST": ALIVE.host}, Options())
     cluster = Cluster("heard", settings, links)
     gate, until = cluster.gate, time.monotonic() + 30
     gave: list[bool] = []

@@ -72,7 +72,7 @@ def search_by(aliases: Aliases, host: str) -> Search:
     """That of an alias which does not say how the cluster's instances are named, with its cluster not met yet."""
     wrapper = connections[aliases.add("w", host=host, cluster_instance_host_pattern=..., cluster_id="by name")]
     params = wrapper.get_connection_params()
-    search = search_for(wrapper.settings_dict, wrapper._options, wrapper.driver, params)
+    search = search_for(wrapper.alias, wrapper.settings_dict, wrapper._options, wrapper.driver, params)
     assert search is not None
     return search
 

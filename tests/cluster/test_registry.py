@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from django_aurora_routing.backends.wiring import cluster_settings_of
 from django_aurora_routing.cluster import registry
 from django_aurora_routing.cluster.activity import Activity
 from django_aurora_routing.cluster.cluster import Cluster, ClusterSettings
-from django_aurora_routing.core.detection import DEFAULT_DETECTION
-from django_aurora_routing.core.endpoints import Address
+from django_aurora_routing.core.options import Options
 
-SETTINGS = ClusterSettings(Address("nowhere"), (), None, None, 30.0, 0.02, DEFAULT_DETECTION, disposal=0.0)
+SETTINGS = cluster_settings_of({"HOST": "nowhere"}, Options(disposal=0.0))
 
 
 @pytest.fixture(autouse=True)

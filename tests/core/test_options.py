@@ -11,6 +11,7 @@ from django_aurora_routing.core.pacing import Backoff
 from django_aurora_routing.core.plugins import DEFAULT_PLUGINS
 from django_aurora_routing.core.preferences import Preferences
 from django_aurora_routing.core.selection import Weights
+from django_aurora_routing.core.zones import ZoneSource
 
 MISPLACED = {"pool_size": "Use CONN_MAX_AGE."}
 DRIVER = {"ssl_ca", "charset", "connection_timeout", "autocommit", "read_timeout", "use_pure"}
@@ -85,6 +86,13 @@ def test_the_settings_of_the_wrappers_documentation_work() -> None:
             "preferences",
             Preferences(zone="z", zones=(("a", "z"),)),
         ),
+        ({"availability_zone": "z", "instance_zones": "a:z"}, "zone_source", None),
+        ({"instance_zones": "a:z"}, "zone_source", None),
+        (
+            {"availability_zone": "z", "region": "eu-west-1", "aws_profile": "p"},
+            "zone_source",
+            ZoneSource("eu-west-1", "p"),
+        ),
         ({"default_host_availability_strategy": ""}, "absence", Backoff(1.0, 30.0)),
         ({"host_availability_strategy_max_retries": 2}, "absence", Backoff(1.0, 30.0)),
         ({"default_host_availability_strategy": "exponential_backoff"}, "absence", Backoff(30.0, 960.0)),
@@ -150,6 +158,11 @@ def test_a_reader_endpoint_means_readers() -> None:
         ({"weighted_random_host_weight_pairs": "a:x"}, "OPTIONS['weighted_random_host_weight_pairs']", "or a dict"),
         ({"round_robin_host_weight_pairs": "a"}, "OPTIONS['round_robin_host_weight_pairs']", "'a' is no pair"),
         ({"round_robin_default_weight": 0}, "OPTIONS['round_robin_default_weight']", "from 1 to"),
+        (
+            {"availability_zone": "z"},
+            "OPTIONS['availability_zone']",
+            "Set OPTIONS['instance_zones'], or OPTIONS['region']",
+        ),
         ({"instance_zones": 5}, "OPTIONS['instance_zones']", "must be pairs, not 5"),
         ({"max_reader_lag_ms": 0}, "OPTIONS['max_reader_lag_ms']", "from 1 to"),
         (
