@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -124,7 +124,7 @@ def is_placed(settings_dict: Mapping[str, Any], options: Options) -> bool:
 
 
 def cluster_key_of(settings_dict: Mapping[str, Any], options: Options) -> str:
-    """What the alias's cluster is known by in this process."""
+    """What the alias's cluster is called in this process."""
     seed = seed_of(settings_dict)
     return options.cluster_id or cluster_key(parse_endpoint(seed.host), seed.port)
 
@@ -151,9 +151,9 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
 
 def cluster_known_to(settings_dict: Mapping[str, Any], options: Options, driver: Driver) -> Cluster | None:
     """The alias's cluster, if anybody in this process has connected to it; for who may not connect himself."""
-    return (
-        known_cluster((cluster_key_of(settings_dict, options), driver)) if is_placed(settings_dict, options) else None
-    )
+    if not is_placed(settings_dict, options):
+        return None
+    return known_cluster(_registered_as(settings_dict, options, driver), options.cluster_id)
 
 
 def search_for(
@@ -170,11 +170,25 @@ def search_for(
         Link(driver, _with_monitors_own(plain, options.host_monitor_params)),
         options.connect_limit,
     )
-    key = cluster_key_of(settings_dict, options)
-    # One a driver: its monitors end and close connections of each other's and of the applications'.
-    cluster = cluster_of((key, driver), lambda: Cluster(key, cluster_settings_of(settings_dict, options), links))
+    name, key = cluster_key_of(settings_dict, options), _registered_as(settings_dict, options, driver)
+
+    def make() -> Cluster:
+        return Cluster(name, cluster_settings_of(settings_dict, options), links, cluster_id=options.cluster_id)
+
+    cluster = cluster_of(key, make)
     measuring = Link(driver, _with_monitors_own(plain, options.response_params))
-    return Search(cluster, links, options, alias=alias, measuring=measuring if options.measures_responses else None)
+    measured = measuring if options.measures_responses else None
+    return Search(key, cluster, links, options, alias=alias, measuring=measured)
+
+
+def _registered_as(settings_dict: Mapping[str, Any], options: Options, driver: Driver) -> Hashable:
+    """What the alias's cluster is found by in the registry.
+
+    It is one a driver, whose monitors end and close connections of each other's and of the applications'. That two
+    aliases with one `cluster_id` lead to one cluster is to be shown yet.
+    """
+    seed = seed_of(settings_dict)
+    return cluster_key(parse_endpoint(seed.host), seed.port), options.cluster_id, driver
 
 
 def _with_monitors_own(params: Mapping[str, Any], own: Mapping[str, object]) -> dict[str, Any]:

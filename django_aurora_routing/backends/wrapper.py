@@ -140,6 +140,11 @@ class ClusterWrapperMixin(
         activity, options = self._activity, self._options
         activity.inherited, self.look = False, nothing_seen
         search = self._search = search_for(self.alias, self.settings_dict, options, self.driver, conn_params)
+        if search is not None:
+            found = search.found()
+            if isinstance(found, Refused):
+                raise self._as_error(found)
+            search = self._search = found
         pools = self._pools(search, conn_params)
         if search is None:
             return self.open_directly(seed_of(self.settings_dict), conn_params, pools)

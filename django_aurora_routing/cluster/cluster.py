@@ -17,6 +17,7 @@ from dataclasses import astuple, dataclass, replace
 from ..core.detection import Detection
 from ..core.endpoints import Address, HostPattern
 from ..core.failover import View
+from ..core.identity import is_of_another_cluster
 from ..core.pacing import Backoff
 from ..core.selection import Facts, Weights
 from ..core.topology import Observation, updated_topology
@@ -34,6 +35,9 @@ from .writer_search import WriterSearch
 from .zones import Zones
 
 logger = logging.getLogger(__name__)
+
+FORSAKEN = 30.0
+"""Seconds without an answer of any known instance, after which HOST is followed to a cluster of other instances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,11 @@ class ClusterSettings:
 class Cluster:
     """One cluster. `view` may be read by anybody at any time; it is replaced as a whole, never changed."""
 
-    def __init__(self, key: str, settings: ClusterSettings, links: Links) -> None:
+    def __init__(self, key: str, settings: ClusterSettings, links: Links, *, cluster_id: str | None = None) -> None:
+        """`cluster_id` is what the user calls it; `key`, which logs show, is that or what HOST says."""
         self.key = key
+        self.cluster_id = cluster_id
+        self.is_settled = False  # whether it has been compared with the others that are known; see `registry`
         self.settings = settings
         self.links = links
         self.view = View()
@@ -79,6 +86,7 @@ class Cluster:
         self._failure: tuple[Links, BaseException] | None = None
         self._refused: Links | None = None
         self._problem = ""
+        self._answered_at = float("-inf")  # when somebody was asked who is part of it, and said so
         self._activities: weakref.WeakSet[Activity] = weakref.WeakSet()
         self.used_at = time.monotonic()
         self._turns: dict[str, Iterator[int]] = {}
@@ -155,10 +163,12 @@ class Cluster:
         """The first server has answered: now the kind of the cluster and its instances are known."""
         self.dialect = met.dialect
         self.settings = replace(self.settings, pattern=met.pattern)
-        self.publish(met.seen, met.asked_at)
+        self.publish(met.seen, met.asked_at, met.address)
 
-    def publish(self, seen: Observation, asked_at: float) -> None:
-        """Take in what a server said at `asked_at`."""
+    def publish(self, seen: Observation, asked_at: float, asked: Address) -> None:
+        """Take in what the server that `asked` leads to said at `asked_at`."""
+        if not self._is_of_this_cluster(seen, asked_at, asked):
+            return
         with self._changing():
             old = self.view
             topology = with_zones(updated_topology(old.topology, seen, asked_at), self.zones.known)
@@ -195,6 +205,26 @@ class Cluster:
         with self._changing():
             self.view = replace(self.view, topology=with_zones(self.view.topology, self.zones.known))
         self.topology_monitor.wake()
+
+    def _is_of_this_cluster(self, seen: Observation, asked_at: float, asked: Address) -> bool:
+        """Whether to take it in: not what is told by another cluster, to which a name or an address leads by now.
+
+        When the name is the alias's own, and nobody of the known instances has answered for long, they are no more:
+        the cluster was made anew, or HOST was moved.
+        """
+        if not is_of_another_cluster(self.view.topology, seen):
+            self._answered_at = max(self._answered_at, asked_at)
+            return True
+        others = ", ".join(sorted(instance.id for instance in seen.instances))
+        if asked in self.settings.names and seen.is_from_writer and asked_at - self._answered_at > FORSAKEN:
+            logger.warning("%s: %s leads to another cluster now (%s), and is followed there", self.key, asked, others)
+            self._answered_at = asked_at
+            return True
+        problem = f"{asked} leads to another cluster ({others}), of which none of the known instances is part"
+        if self._problem != problem:
+            logger.warning("%s: %s; it is not taken for this one", self.key, problem)
+        self._problem = problem
+        return False
 
     def request_newer(self) -> None:
         """Have the topology refreshed soon and for a while, for somebody who waits for readers to catch up."""
@@ -295,6 +325,11 @@ class Cluster:
 
     def is_met(self) -> bool:
         return self.dialect is not None
+
+    @property
+    def is_made_of_instances(self) -> bool:
+        """Whether there is more than one server to choose from, as far as is known; there may be one now."""
+        return self.dialect is not None and self.dialect.is_cluster
 
     def _is_met_or_failed(self) -> bool:
         return self.is_met() or self._failure is not None

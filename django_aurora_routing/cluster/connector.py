@@ -6,8 +6,8 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from .credentials import LogIn, log_in
 from .gate import Failed
 from .link import Link, Links
 from .pools import Pools, Seat, session_at
+from .registry import settle
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +53,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What one alias wants of its cluster. `measuring` opens the sessions that measure how fast readers answer.
+    """What one alias wants of its cluster, which the registry knows by `key`.
 
-    The instance is chosen first; with `pools`, a session that is kept for it is then taken before one is opened.
+    `measuring` opens the sessions that measure how fast readers answer. The instance is chosen first; with `pools`, a
+    session that is kept for it is then taken before one is opened.
     """
 
+    key: Hashable
     cluster: Cluster
     links: Links
     options: Options
@@ -82,6 +85,16 @@ class Search:
         """Whether a connection to `address` is where the alias wants it, as far as is known now."""
         options = self.options
         return place_of(address, options.failover_mode, self.cluster.view, preferences=self.preferences)
+
+    def found(self) -> Search | Refused:
+        """This search, in the cluster that the alias's HOST has turned out to be; meets it if nobody has."""
+        cluster = self.cluster
+        if cluster.is_settled:
+            return self
+        if (failure := cluster.ensure_known(self.links, time.monotonic() + self.options.connect_limit)) is not None:
+            return Refused(str(failure), failure)
+        settled = settle(self.key, cluster)
+        return replace(self, cluster=settled) if isinstance(settled, Cluster) else Refused(str(settled), settled)
 
     def open(
         self,

@@ -31,6 +31,10 @@ class MissingPattern(Exception):
     """HOST does not tell how the instances of the cluster are named."""
 
 
+class TwoClusters(MissingPattern):
+    """Two aliases have one `cluster_id`, and lead to two clusters."""
+
+
 class Unmet(OSError):
     """None of several names led to a server that could be asked."""
 

@@ -149,7 +149,7 @@ class TopologyMonitor:
             self._connection, self._asked = link.open(address, cluster.settings.probe_timeout), address
         asked_at, connection = time.monotonic(), self._connection
         seen = cluster.dialect.observe(lambda sql: link.ask(connection, sql), address, cluster.settings.pattern)
-        cluster.publish(seen, asked_at)
+        cluster.publish(seen, asked_at, address)
 
     def _retry_absent(self) -> float:
         """Try the readers that were set aside and are due; returns the seconds until there is something to do."""

@@ -131,7 +131,7 @@ class Probe:
                 self._refused = self._refused.failed(time.monotonic(), self._rng.random())
                 return max(0.0, self._refused.due_at - time.monotonic())
         else:
-            cluster.publish(seen, asked_at)
+            cluster.publish(seen, asked_at, self._address)
         rate = cluster.settings.high_refresh
         if self.connection is None:
             rate = max(rate, cluster.settings.reconnect_interval)  # on an open connection it asks more often
