@@ -176,9 +176,10 @@ def search_for(
         return Cluster(name, cluster_settings_of(settings_dict, options), links, cluster_id=options.cluster_id)
 
     cluster = cluster_of(key, make)
-    measuring = Link(driver, _with_monitors_own(plain, options.response_params))
-    measured = measuring if options.measures_responses else None
-    return Search(key, cluster, links, options, alias=alias, measuring=measured)
+    measuring = None
+    if options.measures_responses:
+        measuring = Link(driver, _with_monitors_own(plain, options.response_params))
+    return Search(key, cluster, links, options, alias=alias, measuring=measuring)
 
 
 def _registered_as(settings_dict: Mapping[str, Any], options: Options, driver: Driver) -> Hashable:

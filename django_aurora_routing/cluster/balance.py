@@ -73,10 +73,10 @@ class Balance:
             return goals.pop() if goals else None
 
     def _by_alias(self) -> dict[str, list[Activity]]:
+        """The connections that are meant for readers."""
         found: dict[str, list[Activity]] = {}
         for activity in self._cluster.watched():
-            search = activity.search
-            if search is not None and search.candidates().wants_reader:
+            if (search := activity.search) is not None and (search.alias in found or search.candidates().wants_reader):
                 found.setdefault(search.alias, []).append(activity)
         self._known = {alias: known for alias, known in self._known.items() if alias in found}
         return found

@@ -39,24 +39,29 @@ class ResponseTimes:
         self._way, self._interval = link, min(interval, self._interval)
 
     def measure(self) -> float:
-        """In the topology monitor's thread: measure if it is time; returns the seconds until it is again."""
+        """In the topology monitor's thread: measure if it is time; returns the seconds until it is again.
+
+        A reader that has come meanwhile is measured at once, for new ones are chosen first.
+        """
         if (link := self._way) is None:
             return float("inf")
-        if time.monotonic() >= self._next_at:
-            for reader in self._cluster.view.live_readers:
+        is_due = time.monotonic() >= self._next_at
+        for reader in self._cluster.view.live_readers:
+            if is_due or reader.address not in self.known:
                 self._measure(link, reader.address)
+        if is_due:
             self._next_at = time.monotonic() + self._interval
         return max(0.0, self._next_at - time.monotonic())
 
     def _measure(self, link: Link, address: Address) -> None:
         connection = None
+        seconds = float("inf")
         try:
             connection = link.open(address, self._cluster.settings.probe_timeout)
-            times = []
             for _ in range(_QUESTIONS):
                 began = time.monotonic()
                 link.ask(connection, "SELECT 1")
-                times.append(time.monotonic() - began)
+                seconds = min(seconds, time.monotonic() - began)
         except Exception as exc:
             failure = link.failure(exc)
             if failure is None:
@@ -64,8 +69,8 @@ class ResponseTimes:
             logger.debug("%s could not be measured: %s", address, exc)
             if failure in (Failure.UNREACHABLE, Failure.LOST):
                 self._cluster.suspect(address, str(exc))
-        else:
-            before = self.known.get(address, min(times))
-            self.known = {**self.known, address: (before + min(times)) / 2}
         finally:
             link.close(connection)
+        before = self.known.get(address, seconds)
+        known = (before + seconds) / 2 if before < float("inf") else seconds
+        self.known = {**self.known, address: known}
