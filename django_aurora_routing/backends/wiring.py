@@ -145,7 +145,7 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
         priority=options.priority,
         detection=options.detection,
         disposal=options.disposal,
-        absence=options.absence,
+        absences=options.absences,
     )
 
 

@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 
+from ..core.absence import Absences
 from ..core.detection import Detection
 from ..core.endpoints import Address, HostPattern
 from ..core.failover import View
 from ..core.identity import is_of_another_cluster
-from ..core.pacing import Backoff
 from ..core.selection import Facts, Weights
 from ..core.topology import Observation, updated_topology
 from ..core.zones import with_zones
@@ -55,7 +55,7 @@ class ClusterSettings:
     priority: tuple[str, ...]
     detection: Detection
     disposal: float
-    absence: Backoff
+    absences: Absences
 
     @property
     def names(self) -> tuple[Address, ...]:

@@ -8,7 +8,6 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from ..core.absence import Absences
 from ..core.asking import in_order
 from ..core.endpoints import Address
 from ..core.failures import Failure
@@ -43,7 +42,7 @@ class TopologyMonitor:
     def after_fork(self) -> list[Connection]:
         inherited, self._connection = self._connection, None
         self._asked: Address | None = None
-        self._absences = Absences(self._cluster.settings.absence)
+        self._absences = self._cluster.settings.absences
         self._hurry_until = float("-inf")
         self._thread = BackgroundThread(
             f"aurora-topology {self._cluster.key}", self, TopologyMonitor._turn, TopologyMonitor._disconnect

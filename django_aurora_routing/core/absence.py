@@ -9,8 +9,7 @@ from .endpoints import Address
 from .option_values import Given
 from .pacing import Backoff
 
-DEFAULT_ABSENCE = Backoff(1.0, 30.0)
-"""The first try is at once, the next after a second, and so on up to half a minute."""
+_PAUSES = Backoff(1.0, 30.0)
 
 PROBATION = 60.0
 """Seconds for which it is not forgotten of a reader that has come back that it had failed."""
@@ -21,10 +20,11 @@ class Absences:
     """Who is away, with the pauses between the tries; who has come back lately, with those he had, and when.
 
     A reader that fails again on probation is not new here: its pauses go on getting longer. So one that comes and goes
-    is tried less and less often.
+    is tried less and less often. Who is new is tried `at_once`, or else after the `first` pause.
     """
 
-    first: Backoff = DEFAULT_ABSENCE
+    first: Backoff = _PAUSES
+    at_once: bool = True
     away: Mapping[Address, Backoff] = field(default_factory=dict)
     back: Mapping[Address, tuple[Backoff, float]] = field(default_factory=dict)
 
@@ -33,9 +33,11 @@ class Absences:
         back = {a: (pauses, at) for a, (pauses, at) in self.back.items() if now - at <= PROBATION}
         away = {}
         for address in set_aside:
-            if (known := self.away.get(address)) is None:
-                known = back[address][0].failed(now, chance) if address in back else self.first
-            away[address] = known
+            if (pauses := self.away.get(address)) is None:
+                pauses = back[address][0] if address in back else self.first
+                if address in back or not self.at_once:
+                    pauses = pauses.failed(now, chance)
+            away[address] = pauses
             back.pop(address, None)
         return replace(self, away=away, back=back)
 
@@ -56,9 +58,13 @@ class Absences:
         return min((pauses.due_at for pauses in self.away.values()), default=float("inf"))
 
 
-def read_absence(given: Given) -> Backoff:
-    """The pauses as the options have them: with `exponential_backoff` they double for so many retries."""
+NOBODY_AWAY = Absences()
+
+
+def read_absences(given: Given) -> Absences:
+    """As the options have it: with `exponential_backoff` the pause doubles for so many retries."""
     if not given.of("default_host_availability_strategy"):
-        return DEFAULT_ABSENCE
+        return NOBODY_AWAY
     first = given.number("host_availability_strategy_initial_backoff_time")
-    return Backoff(first, first * 2.0 ** min(30, given.number("host_availability_strategy_max_retries")))
+    longest = first * 2.0 ** min(30, given.number("host_availability_strategy_max_retries"))
+    return Absences(Backoff(first, longest), at_once=False)

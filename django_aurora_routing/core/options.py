@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from .absence import DEFAULT_ABSENCE, read_absence
+from .absence import NOBODY_AWAY, Absences, read_absences
 from .asking import DEFAULT_PRIORITY, read_priority
 from .detection import DEFAULT_DETECTION, Detection
 from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts
@@ -18,7 +18,6 @@ from .keepalive import KeepAlive, read_keepalive
 from .logins import TOKEN_PLUGINS, Login, read_login
 from .option_table import DEFAULT_STRATEGY, LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
 from .option_values import Given, Problem, nearest, parse_value
-from .pacing import Backoff
 from .plugins import (
     DEFAULT_PLUGINS,
     FAILOVER,
@@ -75,7 +74,7 @@ class Options:
     disposal: float = 600.0
     topology_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     host_monitor_params: Mapping[str, object] = field(default_factory=dict, repr=False)
-    absence: Backoff = DEFAULT_ABSENCE
+    absences: Absences = NOBODY_AWAY
     zone_source: ZoneSource | None = None
     response_interval: float = 30.0
     response_params: Mapping[str, object] = field(default_factory=dict, repr=False)
@@ -273,7 +272,7 @@ def _build(
         host_monitor_params=MappingProxyType(for_monitors["monitoring-"]),
         preferences=read_preferences(given),
         zone_source=read_zone_source(given, host),
-        absence=read_absence(given),
+        absences=read_absences(given),
         response_interval=number("response_measurement_interval_ms"),
         response_params=MappingProxyType(for_monitors["frt-"]),
         pool=read_pool(given),

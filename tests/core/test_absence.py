@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_aurora_routing.core.absence import PROBATION, Absences
 from django_aurora_routing.core.endpoints import Address
+from django_aurora_routing.core.pacing import Backoff
 
 A, B = Address("a.example"), Address("b.example")
 NONE = Absences()
@@ -44,3 +45,14 @@ def test_who_has_done_well_for_long_is_new_again() -> None:
     later = 110.0 + PROBATION + 1
     assert absences.updated((), later, 0.0).updated({A}, later, 0.0).due(later) == (A,)
     assert absences.updated({A}, 111.0, 0.0).due(111.0) == ()
+
+
+def test_with_pauses_of_their_own_the_first_comes_before_the_first_try() -> None:
+    away, times, now = Absences(Backoff(30.0, 120.0), at_once=False), [], 100.0
+    for _ in range(5):
+        away = away.updated({A}, now, 0.0)
+        assert away.due(now) == (() if not times else (A,))
+        away = away.failed(A, now, 0.0) if times else away
+        times.append(away.next_at() - now)
+        now = away.next_at()
+    assert times == [30, 60, 120, 120, 120]

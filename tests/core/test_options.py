@@ -2,6 +2,7 @@
 
 import pytest
 
+from django_aurora_routing.core.absence import NOBODY_AWAY, Absences
 from django_aurora_routing.core.detection import Detection
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.keepalive import KeepAlive
@@ -93,17 +94,21 @@ def test_the_settings_of_the_wrappers_documentation_work() -> None:
             "zone_source",
             ZoneSource("eu-west-1", "p"),
         ),
-        ({"default_host_availability_strategy": ""}, "absence", Backoff(1.0, 30.0)),
-        ({"host_availability_strategy_max_retries": 2}, "absence", Backoff(1.0, 30.0)),
-        ({"default_host_availability_strategy": "exponential_backoff"}, "absence", Backoff(30.0, 960.0)),
+        ({"default_host_availability_strategy": ""}, "absences", NOBODY_AWAY),
+        ({"host_availability_strategy_max_retries": 2}, "absences", NOBODY_AWAY),
+        (
+            {"default_host_availability_strategy": "exponential_backoff"},
+            "absences",
+            Absences(Backoff(30.0, 960.0), at_once=False),
+        ),
         (
             {
                 "default_host_availability_strategy": "exponential_backoff",
                 "host_availability_strategy_initial_backoff_time": 2,
                 "host_availability_strategy_max_retries": 3,
             },
-            "absence",
-            Backoff(2.0, 16.0),
+            "absences",
+            Absences(Backoff(2.0, 16.0), at_once=False),
         ),
         ({"reader_host_selector_strategy": "fastest_response"}, "measures_responses", True),
         ({"plugins": "failover,fastest_response_strategy"}, "measures_responses", True),
