@@ -25,6 +25,7 @@ from ..core.zones import with_zones
 from ..dialects.base import Dialect
 from .activity import Activity
 from .balance import Balance
+from .custom_endpoints import MemberLists
 from .gate import Gate
 from .host_monitor import HostMonitor
 from .link import Links
@@ -94,6 +95,7 @@ class Cluster:
         self.response_times = ResponseTimes(self)
         self.balance = Balance(self)
         self.zones = Zones(self)
+        self.member_lists = MemberLists(self)
         self.topology_monitor = TopologyMonitor(self)
         self.writer_search = WriterSearch(self)
         self.host_monitor = HostMonitor(self)
@@ -345,6 +347,7 @@ class Cluster:
         self.writer_search.stop(until)
         self.host_monitor.stop(until)
         self.zones.stop(until)
+        self.member_lists.stop(until)
 
     def after_fork(self) -> None:
         """In a forked child: keep what is known, drop all that belongs to the parent.
@@ -355,6 +358,7 @@ class Cluster:
         self._make_locks()
         inherited = [*self.topology_monitor.after_fork(), *self.writer_search.after_fork()]
         self.host_monitor.after_fork()
+        self.member_lists.after_fork()
         self.balance.after_fork()
         self.zones.after_fork()
         for activity in self.watched():

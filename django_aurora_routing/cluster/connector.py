@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from ..core.custom_endpoints import allowed_ids
 from ..core.endpoints import Address
 from ..core.failover import AwaitTopology, Connect, GiveUp, Place, Plan, Step, View, candidates, next_step, place_of
 from ..core.failures import Failure, classify_mysql
@@ -74,8 +75,12 @@ class Search:
 
     @property
     def preferences(self) -> Preferences:
-        """What the alias wants of its readers now."""
-        return self.options.preferences
+        """What the alias wants of its readers now: of those, that is, which a custom endpoint has as members."""
+        endpoint, preferences = self.options.custom_endpoint, self.options.preferences
+        members = self.cluster.member_lists.of(endpoint).members if endpoint is not None else None
+        if members is None:
+            return preferences
+        return replace(preferences, allowed=allowed_ids(members, self.cluster.view.topology))
 
     def candidates(self) -> Candidates:
         """Who the alias may be on by role, as far as is known now."""
@@ -133,6 +138,8 @@ class Search:
             open_there = partial(self.log_in, self.driver, seed, params, options.connect_limit)
             connection, seat = session_at(seed, open_there, self.pools, self._is_alive)
             return Opened(connection, seed, cluster.generation, seat)
+        if (endpoint := options.custom_endpoint) is not None and (problem := cluster.member_lists.of(endpoint).use()):
+            return Refused(problem, None)
         limit = options.failover_timeout if options.uses_failover else options.connect_limit
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
         turn = cluster.turn(self.alias)

@@ -13,6 +13,7 @@ from .preferences import (
     Preferences,
     allowed_readers,
     fit_readers,
+    is_allowed,
     nearest_to_the_writer,
     preferred_readers,
 )
@@ -131,8 +132,8 @@ def next_step(plan: Plan, view: View, now: float, rng: random.Random, facts: Fac
 
     A writer is connected to when its own word that it writes is younger than the last failure anybody met on it.
     Readers that are set aside, or not what the alias prefers, are passed over; the writer stands in for them. Where it
-    may not, that is with strict_reader, the reader that is least behind does. A writer in a region that is out of the
-    question is not waited for.
+    may not, that is with strict_reader, the reader that is least behind does. A writer that is out of the question, by
+    its region or as no member of a custom endpoint, is not waited for.
     """
     found = candidates(view, plan.mode, plan.regions)
     if now >= plan.deadline:
@@ -145,10 +146,12 @@ def next_step(plan: Plan, view: View, now: float, rng: random.Random, facts: Fac
     if not found.wish.writer and (last := nearest_to_the_writer(found.readers, plan.preferences)) is not None:
         return Connect(last, "the least behind, though above max_reader_lag_ms")
     if view.trusted_writer is not None:
-        if found.writer is not None:
+        if found.writer is not None and is_allowed(found.writer, plan.preferences):
             return Connect(found.writer, "stands in, while no reader is fit" if found.wants_reader else "the writer")
         if found.refusal:
             return GiveUp(found.refusal)
+        if found.writer is not None and not found.wants_reader:
+            return GiveUp(f"the writer, {found.writer.id}, is no member of the alias's custom endpoint")
     return AwaitTopology(view.version, plan.deadline)
 
 
@@ -172,7 +175,7 @@ def place_of(
         return Place.RIGHT
     if fit:
         return Place.WRONG
-    if instance == found.writer:
+    if instance == found.writer and is_allowed(instance, preferences):
         return Place.FALLBACK if found.wants_reader else Place.RIGHT
     # All of them are above the ceiling, or gone.
     is_left = instance in allowed_readers(found.readers, preferences)

@@ -129,6 +129,11 @@ _ACTIVE = (
     _active("default_host_availability_strategy", CHOICE, "", ("exponential_backoff",)),
     _active("host_availability_strategy_max_retries", INT, 5),
     _active("host_availability_strategy_initial_backoff_time", SECONDS, 30.0),
+    _active("custom_endpoint_host", TEXT),  # ours: the endpoint's own name, where HOST is another
+    _active("custom_endpoint_info_refresh_rate_ms", MILLISECONDS, 30.0),
+    _active("custom_endpoint_idle_monitor_expiration_ms", MILLISECONDS, 900.0),
+    _active("wait_for_custom_endpoint_info", BOOL, True),
+    _active("wait_for_custom_endpoint_info_timeout_ms", MILLISECONDS, 5.0),
     _active("region", TEXT),  # ours: the region of everything that has no region of its own
     _active("aws_profile", TEXT),
     _active("iam_host", TEXT),
@@ -157,13 +162,12 @@ _ACTIVE = (
 )
 _ACCEPTED = _names("""
     enable_connect_failover enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
-    wait_for_custom_endpoint_info limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections
+    limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections
     srw_verify_new_connections gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
     gdb_enable_global_write_forwarding
 """)
 _ACCEPTED_NUMBERS = _names("""
-    failover_reader_connect_timeout_sec custom_endpoint_info_refresh_rate_ms
-    custom_endpoint_idle_monitor_expiration_ms wait_for_custom_endpoint_info_timeout_ms
+    failover_reader_connect_timeout_sec
     limitless_transaction_router_monitor_disposal_time_ms limitless_transaction_router_monitor_interval_ms
     limitless_get_transaction_router_retry_interval_ms limitless_get_transaction_router_max_retries
     limitless_max_retries_ms bg_connect_timeout_ms bg_interval_baseline_ms bg_interval_increased_ms

@@ -12,6 +12,7 @@ from typing import Any
 
 from .absence import NOBODY_AWAY, Absences, read_absences
 from .asking import DEFAULT_PRIORITY, read_priority
+from .custom_endpoints import CustomEndpoint, read_custom_endpoint
 from .detection import DEFAULT_DETECTION, Detection
 from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts
 from .keepalive import KeepAlive, read_keepalive
@@ -78,6 +79,7 @@ class Options:
     zone_source: ZoneSource | None = None
     response_interval: float = 30.0
     response_params: Mapping[str, object] = field(default_factory=dict, repr=False)
+    custom_endpoint: CustomEndpoint | None = None
     login: Login | None = None
     pool: PoolLimits | None = None
 
@@ -232,9 +234,11 @@ def _build(
         given.say("OPTIONS['hosts']", f"{exc}.", hint)
     is_reader_endpoint = parse_endpoint(host).kind is EndpointKind.READER
     read_only = bool(of("read_only"))
+    plugins = parse_plugins(of("plugins"), given.problems, entry_points)
+    custom_endpoint = read_custom_endpoint(given, plugins, host)
     mode = of("failover_mode")
     if mode is None:
-        mode = "reader_or_writer" if read_only or is_reader_endpoint else "strict_writer"
+        mode = "reader_or_writer" if read_only or is_reader_endpoint or custom_endpoint is not None else "strict_writer"
     if read_only and mode == "strict_writer":
         given.say(
             "OPTIONS['failover_mode']",
@@ -243,7 +247,8 @@ def _build(
         )
     strategy = str(of("reader_host_selector_strategy"))
     return Options(
-        plugins=parse_plugins(of("plugins"), given.problems, entry_points),
+        plugins=plugins,
+        custom_endpoint=custom_endpoint,
         cluster_id=given.text("cluster_id"),
         host_pattern=pattern,
         hosts=hosts,

@@ -39,6 +39,10 @@ _FAILOVER = "failover_timeout_sec failover_reader_host_selector_strategy enable_
 _DETECTION = """
     failure_detection_enabled failure_detection_time_ms failure_detection_interval_ms failure_detection_count
 """
+_MEMBERS = """
+    custom_endpoint_host custom_endpoint_info_refresh_rate_ms custom_endpoint_idle_monitor_expiration_ms
+    wait_for_custom_endpoint_info wait_for_custom_endpoint_info_timeout_ms
+"""
 
 PLUGIN_TABLE: dict[str, PluginRow] = {
     row.name: row
@@ -55,7 +59,7 @@ PLUGIN_TABLE: dict[str, PluginRow] = {
         _row("host_monitoring", TOPOLOGY, MONITORING, options=_DETECTION),
         _row("host_monitoring_v2", TOPOLOGY, MONITORING, options=_DETECTION),
         _row("fastest_response_strategy", TOPOLOGY, RESPONSES),
-        _row("custom_endpoint", refused=_LATER),
+        _row("custom_endpoint", TOPOLOGY, options=_MEMBERS),
         _row("iam", LOGIN),
         _row("aws_secrets_manager", LOGIN),
         _row("federated_auth", LOGIN),

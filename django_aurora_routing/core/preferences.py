@@ -15,8 +15,8 @@ from .topology import Instance
 class Preferences:
     """What one alias wants of its readers. `max_lag` is in seconds.
 
-    `allowed` are the ids of the instances that it may read from, None for all of them. `zones` tells the zones of
-    instances by id, where the topology does not know them or the alias knows better.
+    `allowed` are the ids of the instances that it may be on, the writer too; None for all of them. `zones` tells the
+    zones of instances by id, where the topology does not know them or the alias knows better.
     """
 
     max_lag: float = math.inf
@@ -36,9 +36,14 @@ class Preferences:
 ANY_READER = Preferences()
 
 
+def is_allowed(instance: Instance, preferences: Preferences) -> bool:
+    """Whether the alias may be on it at all."""
+    return preferences.allowed is None or instance.id in preferences.allowed
+
+
 def allowed_readers(readers: Sequence[Instance], preferences: Preferences) -> tuple[Instance, ...]:
     """Those of the readers that the alias may be on, however far behind they are."""
-    return tuple(i for i in readers if preferences.allowed is None or i.id in preferences.allowed)
+    return tuple(i for i in readers if is_allowed(i, preferences))
 
 
 def fit_readers(readers: Sequence[Instance], preferences: Preferences) -> tuple[Instance, ...]:

@@ -7,7 +7,8 @@ import http.client
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from html import escape
@@ -103,6 +104,54 @@ class Relay:
             return answer.status, {"Content-Type": answer.headers.get("Content-Type", "")}, answer.read()
         finally:
             connection.close()
+
+
+class RdsApi:
+    """The one call of the RDS API that the backend makes: which members custom endpoints have. moto has none."""
+
+    def __init__(self) -> None:
+        self.endpoints: dict[str, dict[str, Any]] = {}
+        self.calls: list[float] = []
+        self.is_out = False
+        self._service = Service(self._answer)
+        self.url = f"http://127.0.0.1:{self._service.port}"
+
+    def close(self) -> None:
+        self._service.close()
+
+    def put(self, host: str, *, kind: str = "ANY", static: Sequence[str] = (), excluded: Sequence[str] = ()) -> None:
+        name = host.partition(".")[0]
+        self.endpoints[name] = {"host": host, "kind": kind, "static": static, "excluded": excluded}
+
+    def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
+        self.calls.append(time.monotonic())
+        asked = dict(parse_qsl(body.decode()))
+        assert asked["Action"] == "DescribeDBClusterEndpoints"
+        xml = {"Content-Type": "text/xml"}
+        if self.is_out:
+            error = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code></Error></ErrorResponse>"
+            return 403, xml, error.encode()
+        found = self.endpoints.get(asked["DBClusterEndpointIdentifier"])
+        listed = "" if found is None else _endpoint_as_xml(asked["DBClusterEndpointIdentifier"], found)
+        return (
+            200,
+            xml,
+            (
+                '<DescribeDBClusterEndpointsResponse xmlns="http://rds.amazonaws.com/doc/2014-10-31/">'
+                f"<DescribeDBClusterEndpointsResult><DBClusterEndpoints>{listed}</DBClusterEndpoints>"
+                "</DescribeDBClusterEndpointsResult></DescribeDBClusterEndpointsResponse>"
+            ).encode(),
+        )
+
+
+def _endpoint_as_xml(name: str, found: Mapping[str, Any]) -> str:
+    static, excluded = ("".join(f"<member>{one}</member>" for one in found[key]) for key in ("static", "excluded"))
+    return (
+        f"<DBClusterEndpointList><DBClusterEndpointIdentifier>{name}</DBClusterEndpointIdentifier>"
+        f"<Endpoint>{found['host']}</Endpoint><Status>available</Status><EndpointType>CUSTOM</EndpointType>"
+        f"<CustomEndpointType>{found['kind']}</CustomEndpointType><StaticMembers>{static}</StaticMembers>"
+        f"<ExcludedMembers>{excluded}</ExcludedMembers></DBClusterEndpointList>"
+    )
 
 
 def saml_response(role: str = f"{ROLE},{PROVIDER}") -> str:

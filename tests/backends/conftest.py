@@ -30,6 +30,7 @@ from tests.backends.aws_services import (
     LAB_SECRET,
     SECOND,
     SESSION_TOKEN,
+    RdsApi,
     Relay,
     moto,
     saml_response,
@@ -225,6 +226,15 @@ def trusting(ca: Path) -> dict[str, Any]:
 def moto_port() -> Iterator[int]:
     with moto() as port:
         yield port
+
+
+@pytest.fixture
+def rds_api(aws: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Iterator[RdsApi]:
+    """The RDS API; all calls of boto3 go there."""
+    made = RdsApi()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -109,7 +109,8 @@ CEILING = Preferences(max_lag=1.0)
         pytest.param(WRITER, BEHIND, CEILING, "11", id="a writer has no lag"),
         pytest.param(BOTH, WELL, Preferences(zone="z", zones=(("13", "z"),)), "13", id="its own zone"),
         pytest.param(BOTH, WELL, Preferences(allowed=frozenset({"13"})), "13", id="of a list"),
-        pytest.param(BOTH, WELL, Preferences(allowed=frozenset({"14"})), "11", id="of which none is there"),
+        pytest.param(BOTH, WELL, Preferences(allowed=frozenset({"14", "11"})), "11", id="of which the writer is there"),
+        pytest.param(WRITER, WELL, Preferences(allowed=frozenset({"11"})), "11", id="which the writer is on"),
     ],
 )
 def test_the_next_step_by_preferences(mode: FailoverMode, view: View, preferences: Preferences, expected: str) -> None:
@@ -117,6 +118,17 @@ def test_the_next_step_by_preferences(mode: FailoverMode, view: View, preference
     assert isinstance(chosen, Connect)
     assert chosen.instance.id == expected
     assert chosen.reason
+
+
+def test_a_writer_that_is_no_member_is_not_connected_to() -> None:
+    others = Preferences(allowed=frozenset({"14"}))
+    waits = next_step(Plan(BOTH, 120.0, preferences=others), WELL, 110.0, random.Random(1))
+    assert isinstance(waits, AwaitTopology), "a member may come"
+    gives_up = next_step(Plan(WRITER, 120.0, preferences=others), WELL, 110.0, random.Random(1))
+    assert gives_up == GiveUp("the writer, 11, is no member of the alias's custom endpoint")
+    writer = WELL.topology.writer
+    assert writer is not None
+    assert place_of(writer.address, WRITER, WELL, preferences=others) is Place.WRONG
 
 
 def test_while_there_is_no_writer_either_it_is_waited_for() -> None:
