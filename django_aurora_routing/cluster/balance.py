@@ -11,7 +11,7 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ..core.balance import next_moves, pace
+from ..core.balance import Move, is_due_still, next_moves, pace
 from ..core.endpoints import Address
 from ..core.preferences import fit_readers, preferred_readers, settled
 from ..core.selection import shares
@@ -29,7 +29,7 @@ AGAIN = 1.0
 class Balance:
     """Looked at after each refresh of the topology, in its monitor's thread; asked by connections at safe points.
 
-    What was granted and not taken up until the next grant is void, so nothing gathers.
+    What was granted and not taken up until the next grant is void, so nothing gathers; but for what was drawn by lot.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -39,9 +39,10 @@ class Balance:
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
-        self._granted: dict[tuple[str, Address], list[Address]] = {}
-        self._granted_at = float("-inf")
-        self._known: dict[str, tuple[frozenset[Address], frozenset[Address]]] = {}  # fit, and candidates, by alias
+        self._granted: dict[str, tuple[Move, ...]] = {}  # by alias
+        self._next_at = float("-inf")
+        self._fit: dict[str, frozenset[Address]] = {}
+        self._near: dict[str, frozenset[Address]] = {}
 
     @property
     def is_moving(self) -> bool:
@@ -50,27 +51,32 @@ class Balance:
 
     def look(self) -> bool:
         """Decide what may move; returns whether another look should come soon."""
-        granted: dict[tuple[str, Address], list[Address]] = {}
-        is_new = False
-        for alias, activities in self._by_alias().items():
-            is_new |= self._look_at(alias, activities, granted)
-        now = time.monotonic()
-        if is_due := now - self._granted_at >= AGAIN:
+        groups = self._by_alias()
+        has_changed = [self._is_fit_for_another(alias, activities[0]) for alias, activities in groups.items()]
+        is_due, is_new = time.monotonic() >= self._next_at, False
+        if is_due:
+            granted = {alias: self._moves(alias, activities) for alias, activities in groups.items()}
+            is_new = any(moves != self._granted.get(alias, ()) for alias, moves in granted.items())
             with self._lock:
-                self._granted = granted
-            if granted:
-                self._granted_at = now
-        if is_new or (is_due and granted):
+                self._granted = {alias: moves for alias, moves in granted.items() if moves}
+            if is_new:
+                self._next_at = time.monotonic() + AGAIN
+        if is_new or any(has_changed):
             self._cluster.reconsider()
-        return bool(granted)
+        return is_new or not is_due
 
     def goal_for(self, activity: Activity) -> Address | None:
         """Where a connection at a safe point should go instead, if it is one of those that should move."""
         if not self._granted or activity.search is None or activity.address is None:
             return None
         with self._lock:
-            goals = self._granted.get((activity.search.alias, activity.address))
-            return goals.pop() if goals else None
+            alias, moves = activity.search.alias, self._granted.get(activity.search.alias, ())
+            if (move := next((move for move in moves if move.source == activity.address), None)) is None:
+                return None
+            left = list(moves)
+            left.remove(move)
+            self._granted = {**self._granted, alias: tuple(left)}
+            return move.goal
 
     def _by_alias(self) -> dict[str, list[Activity]]:
         """The connections that are meant for readers."""
@@ -78,33 +84,34 @@ class Balance:
         for activity in self._cluster.watched():
             if (search := activity.search) is not None and (search.alias in found or search.candidates().wants_reader):
                 found.setdefault(search.alias, []).append(activity)
-        self._known = {alias: known for alias, known in self._known.items() if alias in found}
+        for known in (self._fit, self._near):
+            for alias in known.keys() - found.keys():
+                del known[alias]
         return found
 
-    def _look_at(
-        self, alias: str, activities: list[Activity], granted: dict[tuple[str, Address], list[Address]]
-    ) -> bool:
-        """Grant an alias its moves. Returns whether other readers are fit for it than at the last look."""
+    def _is_fit_for_another(self, alias: str, activity: Activity) -> bool:
+        """Whether other readers are fit for an alias than at the last look, so that who is on one has to leave it."""
+        search = activity.search
+        assert search is not None
+        fit = frozenset(i.address for i in fit_readers(search.candidates().readers, search.preferences))
+        before, self._fit[alias] = self._fit.get(alias, fit), fit
+        return before != fit
+
+    def _moves(self, alias: str, activities: list[Activity]) -> tuple[Move, ...]:
+        """What an alias's connections may do until the next grant."""
         search = activities[0].search
         assert search is not None
         readers, preferences, strategy = search.candidates().readers, search.preferences, search.options.reader_strategy
-        fit = frozenset(i.address for i in fit_readers(readers, preferences))
         near = frozenset(i.address for i in preferred_readers(readers, preferences))
-        before = self._known.get(alias)
-        self._known[alias] = fit, near
+        before, self._near[alias] = self._near.get(alias, near), near
         goals = settled(readers, preferences)
         targets = shares(strategy, goals, preferences.weights_for(strategy))
-        left_alone = near - {i.address for i in goals}  # near the ceiling: neither filled nor emptied
-        counts: Counter[Address] = Counter()
-        for activity in activities:
-            address = activity.address if activity.connection is not None else None
-            if address in fit and address not in left_alone:
-                counts[address] += 1
-        joined = near - before[1] if before is not None else frozenset()
-        moves = next_moves(counts, targets, joined, pace(counts.total()), self._rng)
-        for move in moves:
-            granted.setdefault((alias, move.source), []).append(move.goal)
+        # Those near the ceiling are left alone: neither filled nor emptied.
+        counted = self._fit[alias] - (near - {i.address for i in goals})
+        here = Counter(a.address for a in activities if a.connection is not None and a.address in counted)
+        moves = next_moves(here, targets, near - before, pace(here.total()), self._rng)
         if moves:
-            there = ", ".join(f"{address}: {counts[address]}" for address in {**targets, **counts})
+            there = ", ".join(f"{address}: {here[address]}" for address in {**targets, **here})
             logger.debug("%s: %d connections of alias %r may move (%s)", self._cluster.key, len(moves), alias, there)
-        return before is not None and before[0] != fit
+            return moves
+        return tuple(move for move in self._granted.get(alias, ()) if is_due_still(move, here, targets))

@@ -18,10 +18,11 @@ _ALMOST = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One connection that is on `source` should go to `goal`."""
+    """One connection that is on `source` should go to `goal`; `by_lot`, should it ever be used again."""
 
     source: Address
     goal: Address
+    by_lot: bool = False
 
 
 def pace(total: int) -> int:
@@ -42,23 +43,22 @@ def next_moves(
     made only if it brings two readers nearer to each other, so there is an end to it, and nothing swings. What is
     left then is less than one connection for each reader.
 
-    It is much where each of many processes has one connection: all of them would stay where they are for ever. So for
+    That is much where each of many processes has one connection: all of them would stay where they are for ever. So for
     a reader in `joined`, which was not there before, that rest is drawn by lot, once. Of 30 processes with
-    a connection each and two readers, 10 move to the third.
+    a connection each and two readers, 10 move to the third: see `is_due_still`.
     """
-    total, weight = sum(counts.values()), sum(shares.values())
-    if not total or not weight:
+    if not sum(counts.values()) or not shares:
         return ()
     goals = sorted(shares, key=str)
-    wanted = {address: total * shares.get(address, 0) / weight for address in {*counts, *shares}}
+    wanted = _wanted(counts, shares)
     excess = {address: counts.get(address, 0) - wanted[address] for address in sorted(wanted, key=str)}
     lots = [a for a in goals if a in joined and excess[a] < 0 and rng.random() < -excess[a] - math.floor(-excess[a])]
     moves: list[Move] = []
 
-    def move(source: Address, goal: Address) -> None:
+    def move(source: Address, goal: Address, by_lot: bool = False) -> None:
         excess[source] -= 1
         excess[goal] += 1
-        moves.append(Move(source, goal))
+        moves.append(Move(source, goal, by_lot))
 
     def need(source: Address, goal: Address) -> float:
         """By how much the two are further from each other than they may be."""
@@ -75,5 +75,19 @@ def next_moves(
     for goal in lots[: limit - len(moves)]:
         source = max(excess, key=lambda a: (excess[a], rng.random()))
         if excess[source] > 0:
-            move(source, goal)
+            move(source, goal, by_lot=True)
     return tuple(moves)
+
+
+def is_due_still(move: Move, counts: Mapping[Address, int], shares: Mapping[Address, int]) -> bool:
+    """Whether a move by lot, which is not drawn again, is still to be made: a connection may be idle for long."""
+    if not move.by_lot or not shares:
+        return False
+    wanted = _wanted(counts, shares)
+    too_many = counts.get(move.source, 0) > wanted.get(move.source, 0.0)
+    return too_many and move.goal in shares and counts.get(move.goal, 0) < wanted[move.goal]
+
+
+def _wanted(counts: Mapping[Address, int], shares: Mapping[Address, int]) -> dict[Address, float]:
+    total, weight = sum(counts.values()), sum(shares.values())
+    return {address: total * shares.get(address, 0) / weight for address in {*counts, *shares}}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_aurora_routing.core.balance import TOLERANCE, Move, next_moves, pace
+from django_aurora_routing.core.balance import TOLERANCE, Move, is_due_still, next_moves, pace
 from django_aurora_routing.core.endpoints import Address
 
 A, B, C, D, E = (Address(f"{name}.example") for name in "abcde")
@@ -110,3 +110,16 @@ def test_a_reader_that_was_there_before_draws_nothing() -> None:
 
 def test_a_twentieth_moves_at_a_time() -> None:
     assert [pace(total) for total in (0, 1, 20, 21, 1000)] == [1, 1, 1, 2, 50]
+
+
+def test_what_was_drawn_by_lot_waits_for_its_connection() -> None:
+    """A process that is seldom asked uses its one connection long after the draw, which is made once."""
+    alike = {A: 1, B: 1, C: 1}
+    drawn = [next_moves({A: 1}, alike, (C,), 1, random.Random(seed)) for seed in range(30)]
+    move = Move(A, C, by_lot=True)
+    assert {moves[:1] for moves in drawn} == {(), (move,)}
+    assert is_due_still(move, {A: 1}, alike)
+    assert not is_due_still(move, {A: 1, C: 1}, alike), "another one has gone there meanwhile"
+    assert not is_due_still(move, {B: 1}, alike), "or it has"
+    assert not is_due_still(move, {A: 1}, {A: 1, B: 1}), "or the reader"
+    assert not is_due_still(Move(A, C), {A: 2}, alike), "what was not drawn is decided anew each time"
