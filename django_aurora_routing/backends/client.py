@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..cluster.credentials import CREDENTIALS, Credentials
+from ..core.endpoints import DEFAULT_PORT
 from ..core.logins import Unavailable
+from ..core.splitting import fixed_endpoint
 from ..core.tls import CLEAR_TEXT
 from ..drivers.frames import without_frames
 from ..errors import LoginError
@@ -29,7 +31,10 @@ class ClientMixin:
     def settings_to_cmd_args_env(
         cls, settings_dict: Mapping[str, Any], parameters: Iterable[str]
     ) -> tuple[list[str], dict[str, str] | None]:
-        named = {**settings_dict, "OPTIONS": _named_as_mysqlclient_does(given_options(settings_dict))}
+        options, port = given_options(settings_dict), int(settings_dict.get("PORT") or DEFAULT_PORT)
+        named = {**settings_dict, "OPTIONS": _named_as_mysqlclient_does(options)}
+        if (endpoint := fixed_endpoint(options, port)) is not None:
+            named |= {"HOST": endpoint.host, "PORT": str(endpoint.port)}
         args, env = super().settings_to_cmd_args_env(named, parameters)  # type: ignore[misc]
         return args, {**(env or {}), **settings_dict.get(_VARIABLES, {})} or None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..cluster.connector import Search
 from ..cluster.credentials import LogIn
+from ..cluster.endpoint import has_role, open_verified
 from ..cluster.pools import Pools, PoolSettings, Seat, close_pools, pools_of, session_at
 from ..core.endpoints import Address
 from ..core.option_values import Problem
@@ -56,12 +57,20 @@ class PooledSessionsMixin(_Base):
 
     def open_directly(self, seed: Address, params: Mapping[str, Any], pools: Pools | None) -> Connection:
         """Connect to HOST and nothing else, or take a session that is kept for it."""
-        open_there = partial(self.log_in, self.driver, seed, params, self._options.connect_timeout)
-        connection, self._seat = session_at(seed, open_there, pools, self._is_alive)
+        limit, wanted = self._options.connect_limit, self._options.verification
+        open_there: Callable[[], Connection] = partial(
+            self.log_in, self.driver, seed, params, self._options.connect_timeout
+        )
+        if wanted is not None:
+            open_there = partial(open_verified, self.driver, open_there, wanted, limit)
+        connection, self._seat = session_at(seed, open_there, pools, partial(self.is_alive, timeout=limit))
         return connection
 
-    def _is_alive(self, connection: Connection) -> bool:
-        self.driver.ask(connection, "SELECT 1", self._options.connect_limit)
+    def is_alive(self, connection: Connection, timeout: float | None = None) -> bool:
+        """Ask a session at HOST, or at a fixed endpoint, for an answer, and for its role if that is verified."""
+        if (wanted := self._options.verification) is not None:
+            return has_role(self.driver, connection, wanted.role, timeout)
+        self.driver.ask(connection, "SELECT 1", timeout)
         return True
 
     def _leave_seat(self) -> None:

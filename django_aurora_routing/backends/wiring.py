@@ -20,6 +20,7 @@ from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pa
 from ..core.option_values import Problem
 from ..core.options import Options, ParsedOptions, parse_options
 from ..core.secret import names_an_account
+from ..core.splitting import fixed_endpoint
 from ..drivers.base import Driver
 from ..plugins.loading import UnusablePlugin, entry_point_names, find_plugin
 from .pooling import pool_problems
@@ -38,9 +39,11 @@ _NOT_FOR_MONITORS = (
 
 
 def seed_of(settings_dict: Mapping[str, Any]) -> Address:
-    """HOST and PORT of an alias, with MySQL's defaults."""
-    host = plain_host(settings_dict.get("HOST") or "localhost")
-    return Address(host, int(settings_dict.get("PORT") or DEFAULT_PORT))
+    """HOST and PORT of an alias, with MySQL's defaults; or the fixed endpoint that it goes to."""
+    port = int(settings_dict.get("PORT") or DEFAULT_PORT)
+    if (endpoint := fixed_endpoint(given_options(settings_dict), port)) is not None:
+        return endpoint
+    return Address(plain_host(settings_dict.get("HOST") or "localhost"), port)
 
 
 def given_options(settings_dict: Mapping[str, Any]) -> Mapping[Any, Any]:
@@ -79,6 +82,8 @@ def parse_settings(
             problem = Problem("OPTIONS['profile_name']", str(exc), "")
     if problem is not None:
         return ParsedOptions(Options(plugins=()), {}, (problem,))
+    if (endpoint := fixed_endpoint(options, int(port))) is not None:
+        host, port = endpoint.host, endpoint.port
     parsed = parse_options(
         options,
         driver_names={*driver_names, *DJANGO_OPTION_NAMES},

@@ -265,10 +265,9 @@ class ClusterWrapperMixin(
                     # The host monitor ends a question that a silent server leaves open; without it a limit has to.
                     is_watched = self._activity.monitor is not None
                     return search.still_serves(self.connection, None if is_watched else self._options.connect_limit)
-                self.driver.ask(self.connection, "SELECT 1")
+                return self.is_alive(self.connection)
         except Error:
             return False
-        return True
 
     # -- meeting a loss
 

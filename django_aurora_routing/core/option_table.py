@@ -159,11 +159,17 @@ _ACTIVE = (
     _active("iam_token_expiration", SECONDS, 870.0),
     _active("http_request_connect_timeout", SECONDS, 60.0),
     _active("ssl_secure", BOOL, True),
+    _active("srw_read_endpoint", TEXT),
+    _active("srw_write_endpoint", TEXT),
+    _active("srw_verify_new_connections", BOOL, True),
+    _active("srw_verify_initial_connection_type", CHOICE, None, ("reader", "writer")),
+    _active("srw_connect_retry_timeout_ms", MILLISECONDS, 60.0),  # theirs: that; by its documentation 6 s
+    _active("srw_connect_retry_interval_ms", MILLISECONDS, 0.1),  # as theirs is documented; it waits for 1 s
 )
 _ACCEPTED = _names("""
     enable_connect_failover enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
     limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections
-    srw_verify_new_connections gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
+    gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
     gdb_enable_global_write_forwarding
 """)
 _ACCEPTED_NUMBERS = _names("""
@@ -172,7 +178,7 @@ _ACCEPTED_NUMBERS = _names("""
     limitless_get_transaction_router_retry_interval_ms limitless_get_transaction_router_max_retries
     limitless_max_retries_ms bg_connect_timeout_ms bg_interval_baseline_ms bg_interval_increased_ms
     bg_interval_high_ms bg_switchover_timeout_ms open_connection_retry_timeout_ms open_connection_retry_interval_ms
-    wait_for_initial_topology_ms srw_connect_retry_timeout_ms srw_connect_retry_interval_ms
+    wait_for_initial_topology_ms
 """)
 _ACCEPTED_TEXTS = _names("""
     global_cluster_instance_host_patterns failover_home_region
@@ -180,8 +186,7 @@ _ACCEPTED_TEXTS = _names("""
     telemetry_metrics_backend reader_initial_connection_host_selector_strategy
     initial_connection_host_selector_strategy endpoint_substitution_role
     inactive_cluster_writer_endpoint_substitution_role verify_opened_connection_type
-    verify_inactive_cluster_writer_endpoint_connection_type srw_read_endpoint srw_write_endpoint
-    srw_verify_initial_connection_type gdb_rw_home_region gdb_accessible_regions
+    verify_inactive_cluster_writer_endpoint_connection_type gdb_rw_home_region gdb_accessible_regions
     gdb_monitoring_connection_priority
 """)
 

@@ -21,6 +21,7 @@ from .option_table import DEFAULT_STRATEGY, LATER_PREFIXES, MONITOR_PREFIXES, OP
 from .option_values import Given, Problem, nearest, parse_value
 from .plugins import (
     DEFAULT_PLUGINS,
+    ENDPOINTS,
     FAILOVER,
     MONITORING,
     PLUGIN_TABLE,
@@ -33,6 +34,7 @@ from .plugins import (
 from .pooling import PoolLimits, read_pool
 from .preferences import ANY_READER, Preferences, read_preferences
 from .secret import hidden, names_an_account
+from .splitting import Verification, read_verification
 from .tls import demanded_tls
 from .zones import ZoneSource, read_zone_source
 
@@ -82,11 +84,13 @@ class Options:
     custom_endpoint: CustomEndpoint | None = None
     login: Login | None = None
     pool: PoolLimits | None = None
+    verification: Verification | None = None
 
     @property
     def uses_topology(self) -> bool:
         """Whether the alias is placed on an instance of its cluster; without, it talks to HOST alone."""
-        return self.read_only or switched_on(self.plugins, TOPOLOGY)
+        is_split = switched_on(self.plugins, ENDPOINTS)
+        return (self.read_only and not is_split) or switched_on(self.plugins, TOPOLOGY)
 
     @property
     def uses_failover(self) -> bool:
@@ -281,6 +285,7 @@ def _build(
         response_interval=number("response_measurement_interval_ms"),
         response_params=MappingProxyType(for_monitors["frt-"]),
         pool=read_pool(given),
+        verification=read_verification(given, plugins, port),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .option_values import Problem, nearest
 
 TOPOLOGY, FAILOVER, MONITORING, LOGIN = "topology", "failover", "host monitoring", "login"
-RESPONSES = "response times"
+RESPONSES, ENDPOINTS = "response times", "fixed endpoints"
 _BUILT_IN = "django_aurora_routing.plugins"
 
 
@@ -36,6 +36,10 @@ def _row(name: str, *switches_on: str, options: str = "", extension: str = "", r
 
 _LATER = "is not available in this version."
 _FAILOVER = "failover_timeout_sec failover_reader_host_selector_strategy enable_failover"
+_SPLITTING = """
+    srw_read_endpoint srw_write_endpoint srw_verify_new_connections srw_verify_initial_connection_type
+    srw_connect_retry_timeout_ms srw_connect_retry_interval_ms
+"""
 _DETECTION = """
     failure_detection_enabled failure_detection_time_ms failure_detection_interval_ms failure_detection_count
 """
@@ -51,7 +55,7 @@ PLUGIN_TABLE: dict[str, PluginRow] = {
         _row("aurora_connection_tracker", TOPOLOGY),
         _row("stale_dns", TOPOLOGY),
         _row("read_write_splitting", TOPOLOGY),
-        _row("srw", refused=_LATER),
+        _row("srw", ENDPOINTS, options=_SPLITTING),
         _row("failover", TOPOLOGY, FAILOVER, MONITORING, options=_FAILOVER + _DETECTION),
         _row("failover_v2", TOPOLOGY, FAILOVER, MONITORING, options=_FAILOVER + _DETECTION),
         _row("gdb_failover", refused=_LATER),

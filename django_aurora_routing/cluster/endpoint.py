@@ -1,0 +1,58 @@
+"""Opens sessions at a fixed endpoint, which leads to whom it likes, until one is with a server of the right role."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..core.failures import Failure, classify_mysql
+from ..core.splitting import Verification
+from ..core.topology import Role
+from ..drivers.base import Connection, Driver
+from ..errors import FailoverFailedError
+
+_ROLE = "SELECT @@innodb_read_only, @@read_only"  # a reader of Aurora has the first, any other the second
+_MAY_PASS = (Failure.UNREACHABLE, Failure.BUSY, Failure.LOST, Failure.NEVER_SENT)
+
+
+def has_role(driver: Driver, connection: Connection, wanted: Role, timeout: float | None) -> bool:
+    """Ask the server at the other end. Raises the driver's errors."""
+    (flags,) = driver.ask(connection, _ROLE, timeout)
+    return any(int(flag) for flag in flags) is (wanted is Role.READER)
+
+
+def open_verified(
+    driver: Driver, open_there: Callable[[], Connection], wanted: Verification, limit: float
+) -> Connection:
+    """A session with a server of the role that is wanted; a server has `limit` seconds to tell its role.
+
+    Tried again for as long as it is said in `wanted` where the role is another, or a failure may pass. Raises the last
+    such failure then, and any other at once.
+    """
+    until = time.monotonic() + wanted.timeout
+    while True:
+        connection: Connection | None = None
+        failure: BaseException | None = None
+        try:
+            connection = open_there()
+            if has_role(driver, connection, wanted.role, limit):
+                return connection
+            driver.close(connection)
+        except BaseException as exc:
+            if connection is not None:
+                driver.close(connection)
+            facts = driver.facts(exc)
+            if facts is None or classify_mysql(facts, connecting=connection is None) not in _MAY_PASS:
+                raise
+            failure = exc
+        if time.monotonic() + wanted.interval >= until:
+            raise failure or _wrong_role(wanted)
+        time.sleep(wanted.interval)
+
+
+def _wrong_role(wanted: Verification) -> FailoverFailedError:
+    error = FailoverFailedError(
+        f"no connection was with a {wanted.role.value} within {wanted.timeout:g} s (srw_connect_retry_timeout_ms)"
+    )
+    error.in_transaction = False
+    return error
