@@ -16,7 +16,15 @@ from ..cluster.credentials import CREDENTIALS
 from ..cluster.link import Link, Links
 from ..cluster.registry import cluster_of, known_cluster
 from ..conf import did_you_mean, routing_settings
-from ..core.endpoints import DEFAULT_PORT, Address, cluster_key, default_host_pattern, parse_endpoint, plain_host
+from ..core.endpoints import (
+    DEFAULT_PORT,
+    Address,
+    EndpointKind,
+    cluster_key,
+    default_host_pattern,
+    parse_endpoint,
+    plain_host,
+)
 from ..core.option_values import Problem
 from ..core.options import Options, ParsedOptions, parse_options
 from ..core.secret import names_an_account
@@ -36,6 +44,7 @@ _NOT_FOR_MONITORS = (
     *("raw", "use_unicode", "converter_class", "raise_on_warnings"),
     *("conv", "sql_mode", "binary_prefix"),
 )
+_OF_SERVERS = {EndpointKind.INSTANCE, EndpointKind.IP, EndpointKind.OTHER}
 
 
 def seed_of(settings_dict: Mapping[str, Any]) -> Address:
@@ -151,7 +160,14 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
         detection=options.detection,
         disposal=options.disposal,
         absences=options.absences,
+        lists_instances=_lists_instances(seed, options),
     )
+
+
+def _lists_instances(seed: Address, options: Options) -> bool:
+    """Whether HOST and `hosts` may be servers, and not further names of a cluster that tells of itself."""
+    kinds = {parse_endpoint(name.host).kind for name in (seed, *options.hosts)}
+    return bool(options.hosts) and options.host_pattern is None and kinds <= _OF_SERVERS
 
 
 def cluster_known_to(settings_dict: Mapping[str, Any], options: Options, driver: Driver) -> Cluster | None:

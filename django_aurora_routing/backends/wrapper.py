@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 from ..cluster.activity import Activity
 from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
-from ..cluster.meeting import MissingPattern
+from ..cluster.meeting import MissingSetting
 from ..core.endpoints import Address
 from ..core.failover import Place
 from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql, is_of_the_server
@@ -169,7 +169,7 @@ class ClusterWrapperMixin(
 
     def _as_error(self, refused: Refused) -> BaseException:
         error = refused.error
-        if isinstance(error, MissingPattern):
+        if isinstance(error, MissingSetting):
             return ImproperlyConfigured(f"DATABASES[{self.alias!r}]: {error}")
         if error is not None:
             if isinstance(error, Error) or self.driver.facts(error) is not None:

@@ -20,7 +20,7 @@ from ..core.endpoints import Address, HostPattern
 from ..core.failover import View
 from ..core.identity import is_of_another_cluster
 from ..core.selection import Facts, Weights
-from ..core.topology import Observation, updated_topology
+from ..core.topology import Observation, Topology, updated_topology
 from ..core.zones import with_zones
 from ..dialects.base import Dialect
 from .activity import Activity
@@ -40,10 +40,16 @@ logger = logging.getLogger(__name__)
 FORSAKEN = 30.0
 """Seconds without an answer of any known instance, after which HOST is followed to a cluster of other instances."""
 
+FIRST_ROUND = 0.5
+"""Seconds that the first meeting waits for all instances, where each has to be asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """What a cluster is known by before anybody has connected. Times in seconds."""
+    """What a cluster is known by before anybody has connected. Times in seconds.
+
+    `lists_instances`: `seed` and `hosts` are the servers themselves, should they turn out to be plain ones.
+    """
 
     seed: Address
     hosts: tuple[Address, ...]
@@ -57,6 +63,7 @@ class ClusterSettings:
     detection: Detection
     disposal: float
     absences: Absences
+    lists_instances: bool = False
 
     @property
     def names(self) -> tuple[Address, ...]:
@@ -88,6 +95,8 @@ class Cluster:
         self._refused: Links | None = None
         self._problem = ""
         self._answered_at = float("-inf")  # when somebody was asked who is part of it, and said so
+        self._remarks: dict[str, str] = {}
+        self._is_met = False
         self._activities: weakref.WeakSet[Activity] = weakref.WeakSet()
         self.used_at = time.monotonic()
         self._turns: dict[str, Iterator[int]] = {}
@@ -155,6 +164,13 @@ class Cluster:
         """Remember the last trouble that a monitor had, for the message of a search that ends without a find."""
         self._problem = f"{address}: {error}"
 
+    def miss(self, address: Address) -> None:
+        """A monitor could not reach an instance. Of the writer, that is more than a failure that somebody else met."""
+        with self._changed:
+            writer = self.view.topology.writer
+            if writer is not None and writer.address == address:
+                self.view = replace(self.view, missed_at=time.monotonic())
+
     @property
     def problem(self) -> str:
         return self._problem
@@ -162,10 +178,19 @@ class Cluster:
     # -- learning
 
     def introduce(self, met: Met) -> None:
-        """The first server has answered: now the kind of the cluster and its instances are known."""
+        """The first server has answered: now the kind of the cluster and its instances are known.
+
+        Where each has to be asked for what it alone knows, the others are, before anybody connects; one that does not
+        answer is not waited for.
+        """
         self.dialect = met.dialect
         self.settings = replace(self.settings, pattern=met.pattern)
         self.publish(met.seen, met.asked_at, met.address)
+        if met.dialect.asks_everyone:
+            self.writer_search.ask_all(time.monotonic() + FIRST_ROUND)
+        with self._changing():
+            self._is_met = True
+            self._replace(self.view, False)
 
     def publish(self, seen: Observation, asked_at: float, asked: Address) -> None:
         """Take in what the server that `asked` leads to said at `asked_at`."""
@@ -173,9 +198,12 @@ class Cluster:
             return
         with self._changing():
             old = self.view
-            topology = with_zones(updated_topology(old.topology, seen, asked_at), self.zones.known)
+            # Of a server that has several, HOST is the last: it may be a name that leads to whoever is the writer.
+            names = (*self.settings.hosts, self.settings.seed)
+            topology = updated_topology(old.topology, seen, asked_at, names=names, trust=old.trust)
+            topology = with_zones(topology, self.zones.known)
             confirmed_at = old.confirmed_at
-            if seen.is_from_writer:
+            if seen.is_from_writer and topology.writer is not None and topology.writer.id == seen.server_id:
                 confirmed_at = max(confirmed_at, asked_at)
             elif not old.topology.instances:
                 confirmed_at = 0.0  # hearsay: enough to try that instance, not enough to trust it unasked
@@ -195,10 +223,11 @@ class Cluster:
         if moved:
             logger.info("%s: topology is now: %s", self.key, topology)
             self.zones.look()
+        self._warn(seen, old.topology, topology)
         if set_aside - old.set_aside:
             self.topology_monitor.wake()
         claimed, known = seen.claimed_writer, topology.writer
-        if claimed is not None and (known is None or claimed.id != known.id):
+        if claimed is not None and not seen.is_alone and (known is None or claimed.id != known.id):
             logger.debug("%s: %s says that %s is the writer", self.key, seen.server_id, claimed.id)
             self.writer_search.hear(claimed.address)
 
@@ -227,6 +256,20 @@ class Cluster:
             logger.warning("%s: %s; it is not taken for this one", self.key, problem)
         self._problem = problem
         return False
+
+    def _warn(self, seen: Observation, old: Topology, new: Topology) -> None:
+        """Say once what an administrator should see to."""
+        for rival in new.rivals:
+            if rival.id not in {known.id for known in old.rivals}:
+                logger.warning(
+                    "%s: %s (%s) takes writes, and so does the writer, %s. The writer stays the writer; the other one "
+                    "is not used until it is read-only or follows it.",
+                    *(self.key, rival.id, rival.address, new.writer),
+                )
+        if self._remarks.get(seen.server_id, "") != seen.remark:
+            self._remarks[seen.server_id] = seen.remark
+            if seen.remark:
+                logger.warning("%s: %s", self.key, seen.remark)
 
     def request_newer(self) -> None:
         """Have the topology refreshed soon and for a while, for somebody who waits for readers to catch up."""
@@ -326,7 +369,7 @@ class Cluster:
             self.links, self._failure = links, None
 
     def is_met(self) -> bool:
-        return self.dialect is not None
+        return self._is_met
 
     @property
     def is_made_of_instances(self) -> bool:

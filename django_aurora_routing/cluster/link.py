@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.endpoints import Address
-from ..core.failures import TLS_ERROR, Failure, classify_mysql
+from ..core.failures import TLS_ERROR, Failure, classify_mysql, is_forbidden
+from ..core.rows import Rows
 from ..drivers.base import Connection, Driver
 from ..errors import LoginError, NoCredentialsError
 from .credentials import knock, log_in
@@ -37,7 +38,7 @@ class Link:
         """What `open()` makes of a time limit."""
         return min(timeout, float(self.params.get("connect_timeout", timeout)))
 
-    def ask(self, connection: Connection, sql: str) -> Sequence[Sequence[Any]]:
+    def ask(self, connection: Connection, sql: str) -> Rows:
         return self.driver.ask(connection, sql)
 
     def close(self, connection: Connection | None) -> None:
@@ -54,6 +55,11 @@ class Link:
             return Failure.REFUSED
         facts = self.driver.facts(error)
         return None if facts is None else classify_mysql(facts, connecting=True)
+
+    def is_forbidden(self, error: BaseException) -> bool:
+        """Whether a question was refused for what the account may do."""
+        facts = self.driver.facts(error)
+        return facts is not None and is_forbidden(facts)
 
     def is_about_tls(self, error: BaseException) -> bool:
         """Whether it was the encryption that failed, of which there is none before the server has greeted."""

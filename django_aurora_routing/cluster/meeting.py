@@ -27,8 +27,8 @@ _HEAD_START = 0.25  # seconds for which a name is waited for before the next one
 _OF_A_LOGIN = (Failure.REFUSED, Failure.NO_CREDENTIALS)
 
 
-class MissingPattern(Exception):
-    """HOST does not tell how the instances of the cluster are named."""
+class MissingSetting(Exception):
+    """The cluster was found, and something is missing in the settings, or in the rights of the account."""
 
 
 class TwoClusters(MissingPattern):
@@ -122,7 +122,7 @@ class Meeting:
         return self._met is not None or any(self._is_final(error) for error in self._failures.values())
 
     def _is_final(self, error: Exception) -> bool:
-        return isinstance(error, MissingPattern) or self.links.topology.failure(error) is None
+        return isinstance(error, MissingSetting) or self.links.topology.failure(error) is None
 
     def _outcome(self) -> Met | Exception:
         with self._changed:
@@ -170,27 +170,42 @@ class Inquiry:
         connection = link.open(address, self.timeout)
         try:
             asked_at = time.monotonic()
-            dialect = find_dialect(settings.dialect, lambda sql: link.ask(connection, sql))
+            dialect = find_dialect(
+                settings.dialect, lambda sql: link.ask(connection, sql), lists_instances=settings.lists_instances
+            )
             if not dialect.is_cluster and address != settings.seed:
                 raise Unmet(f"{address} is a server of its own, not part of a cluster")
             pattern = settings.pattern
-            if dialect.is_cluster and pattern is None:
+            if dialect.needs_pattern and pattern is None:
                 pattern = self._pattern_behind(dialect)
-            seen = dialect.observe(lambda sql: link.ask(connection, sql), address, pattern)
+            seen = self._observe(dialect, connection, pattern)
         except BaseException:
             link.close(connection)
             raise
         return Met(address, connection, dialect, pattern, seen, asked_at)
 
+    def _observe(self, dialect: Dialect, connection: Connection, pattern: HostPattern | None) -> Observation:
+        link = self._meeting.links.topology
+        try:
+            return dialect.observe(lambda sql: link.ask(connection, sql), self._address, pattern)
+        except Exception as exc:
+            if link.is_forbidden(exc):
+                raise MissingSetting(
+                    f"{self._address} is part of a cluster ({dialect.name}), and the account may not ask about it: "
+                    f"{exc}. Grant it {dialect.grants}, or name another one in OPTIONS['topology-monitoring-user'] "
+                    "and OPTIONS['topology-monitoring-password']."
+                ) from exc
+            raise
+
     def _pattern_behind(self, dialect: Dialect) -> HostPattern:
-        """The pattern that follows from the RDS name which DNS has behind this one. Raises MissingPattern."""
+        """The pattern that follows from the RDS name which DNS has behind this one. Raises MissingSetting."""
         host = self._address.host
         name = rds_name_behind(host, self._meeting.resolve)
         if name is not None and (pattern := default_host_pattern(name, self._address.port)) is not None:
             logger.info("%s leads to %s: the instances are found at %s", host, name.host, pattern.pattern)
             return pattern
         leads = "no RDS name" if name is None else f"{name.host}, a {name.kind.value}"
-        raise MissingPattern(
+        raise MissingSetting(
             f"{host} is part of a cluster ({dialect.name}), but its name does not tell how the instances are named, "
             f"and it leads to {leads}. Set OPTIONS['cluster_instance_host_pattern'], for example "
             f"'?.{parse_endpoint(host).domain or 'abc123.eu-west-1.rds.amazonaws.com'}'."

@@ -14,7 +14,7 @@ from ..core.failures import Failure
 from ..drivers.base import Connection
 from .balance import AGAIN
 from .executor import BackgroundThread
-from .meeting import Meeting, Met, MissingPattern
+from .meeting import Meeting, Met, MissingSetting
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -28,7 +28,8 @@ _HURRY_FOR = 0.5  # seconds that one call of `hurry` lasts
 
 class TopologyMonitor:
     """Asks once in `topology_refresh_ms`: a reader if there is one, unless the options say otherwise. Also tries the
-    readers that were set aside, until they answer.
+    readers that were set aside, until they answer. Where each instance has to be asked, the probes ask the others at
+    the same time, over connections that are closed again.
 
     While somebody waits for readers to catch up, it asks at `cluster_topology_high_refresh_rate_ms`.
     """
@@ -43,7 +44,7 @@ class TopologyMonitor:
         inherited, self._connection = self._connection, None
         self._asked: Address | None = None
         self._absences = self._cluster.settings.absences
-        self._hurry_until = float("-inf")
+        self._hurry_until = self._next_round_at = float("-inf")
         self._thread = BackgroundThread(
             f"aurora-topology {self._cluster.key}", self, TopologyMonitor._turn, TopologyMonitor._disconnect
         )
@@ -58,6 +59,10 @@ class TopologyMonitor:
         is_at_rest, self._hurry_until = now >= self._hurry_until, now + _HURRY_FOR
         if is_at_rest:
             self.wake()
+
+    @property
+    def is_hurried(self) -> bool:
+        return time.monotonic() < self._hurry_until
 
     @property
     def is_running(self) -> bool:
@@ -82,10 +87,13 @@ class TopologyMonitor:
             cluster.writer_search.begin()
             return min(_WHILE_SEARCHING, self._retry_absent())
         self._refresh()
+        if cluster.dialect.asks_everyone and (self.is_hurried or time.monotonic() >= self._next_round_at):
+            self._next_round_at = time.monotonic() + cluster.settings.refresh / 2  # whoever has woken this thread
+            cluster.writer_search.ask_others(self._asked)
         pause = min(self._retry_absent(), cluster.response_times.measure())
         if cluster.balance.look():
             pause = min(pause, AGAIN)
-        return min(pause, cluster.settings.high_refresh) if time.monotonic() < self._hurry_until else pause
+        return min(pause, cluster.settings.high_refresh) if self.is_hurried else pause
 
     def _meet(self) -> float | None:
         """Find out what HOST is. Everybody who wants to connect waits for this one attempt."""
@@ -94,7 +102,7 @@ class TopologyMonitor:
         met = Meeting(settings, links).hold()
         if not isinstance(met, Met):
             cluster.fail_to_start(links, met)
-            if links.topology.failure(met) is None and not isinstance(met, MissingPattern):
+            if links.topology.failure(met) is None and not isinstance(met, MissingSetting):
                 raise met
             return None
         if met.dialect.is_cluster:
@@ -103,6 +111,7 @@ class TopologyMonitor:
             links.topology.close(met.connection)
         logger.info("%s: %s speaks %s", cluster.key, met.address, met.dialect.name)
         cluster.introduce(met)
+        self._next_round_at = time.monotonic() + settings.refresh / 2
         if not met.dialect.is_cluster:
             return None
         # HOST is the writer as a rule; the first turn at rest leaves it alone and goes to a reader.
@@ -113,7 +122,7 @@ class TopologyMonitor:
         for address in self._whom_to_ask():
             links = cluster.links
             try:
-                self._ask(address)
+                has_news = self._ask(address)
             except Exception as exc:
                 self._disconnect()
                 failure = links.topology.failure(exc)
@@ -127,7 +136,9 @@ class TopologyMonitor:
                     return
                 cluster.suspect(address, str(exc))
             else:
-                return
+                if has_news:
+                    return
+                self._disconnect()  # it is cut off from the others, or not ready yet
 
     def _whom_to_ask(self) -> list[Address]:
         view = self._cluster.view
@@ -139,7 +150,8 @@ class TopologyMonitor:
         writer = view.trusted_writer
         return in_order(self._cluster.settings.priority, readers, writer.address if writer is not None else None)
 
-    def _ask(self, address: Address) -> None:
+    def _ask(self, address: Address) -> bool:
+        """Ask and publish; whether the answer says anything of the cluster."""
         cluster = self._cluster
         link = cluster.links.topology
         assert cluster.dialect is not None
@@ -149,6 +161,8 @@ class TopologyMonitor:
         asked_at, connection = time.monotonic(), self._connection
         seen = cluster.dialect.observe(lambda sql: link.ask(connection, sql), address, cluster.settings.pattern)
         cluster.publish(seen, asked_at, address)
+        cluster.publish(seen, asked_at)
+        return bool(seen.instances) or seen.is_alone
 
     def _retry_absent(self) -> float:
         """Try the readers that were set aside and are due; returns the seconds until there is something to do."""
@@ -157,7 +171,7 @@ class TopologyMonitor:
         self._absences = self._absences.updated(cluster.view.set_aside, time.monotonic(), self._rng.random())
         for address in self._absences.due(time.monotonic()):
             try:
-                link.close(link.open(address, cluster.settings.probe_timeout))
+                self._look_in(address)
             except Exception as exc:
                 if link.failure(exc) is None:
                     raise
@@ -166,6 +180,20 @@ class TopologyMonitor:
                 self._absences = self._absences.returned(address, time.monotonic())
                 cluster.restore(address)
         return max(0.0, min(cluster.settings.refresh, self._absences.next_at() - time.monotonic()))
+
+    def _look_in(self, address: Address) -> None:
+        """Connect; where each instance tells of itself, it has to, before it counts as what it was."""
+        cluster = self._cluster
+        link, dialect = cluster.links.topology, cluster.dialect
+        assert dialect is not None
+        connection = link.open(address, cluster.settings.probe_timeout)
+        try:
+            if dialect.asks_everyone:
+                asked_at = time.monotonic()
+                seen = dialect.observe(lambda sql: link.ask(connection, sql), address, cluster.settings.pattern)
+                cluster.publish(seen, asked_at)
+        finally:
+            link.close(connection)
 
     def _disconnect(self) -> None:
         connection, self._connection, self._asked = self._connection, None, None

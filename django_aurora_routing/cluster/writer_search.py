@@ -1,4 +1,7 @@
-"""Finds out who the writer is when that is in doubt: one probe for each instance, until one says that it is."""
+"""Finds out who the writer is when that is in doubt: one probe for each instance, until one says that it is.
+
+At rest the same probes ask each instance once in a while, where it alone knows about itself.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +43,28 @@ class WriterSearch:
 
     def begin(self) -> None:
         """Ask all instances, and HOST and `hosts`, which may lead to one that is not known yet."""
-        cluster = self._cluster
-        addresses = [*(i.address for i in cluster.view.topology.instances), *cluster.settings.names]
-        for address in dict.fromkeys(addresses):
+        for address in self._everyone():
             self._probe(address).wake()
+
+    def ask_others(self, asked: Address | None) -> list[Probe]:
+        """Ask all but that one once, each in a thread of its own: one that is silent keeps nobody waiting.
+
+        Those that are set aside are asked by whoever looks after them.
+        """
+        set_aside = self._cluster.view.set_aside
+        probes = [self._probe(address) for address in self._everyone() if address not in {asked, *set_aside}]
+        for probe in probes:
+            probe.ask_at_once()
+        return probes
+
+    def ask_all(self, until: float) -> None:
+        """Ask all; returns when everybody has answered or failed, at the latest at `until` (`time.monotonic()`)."""
+        for probe in self.ask_others(None):
+            probe.wait(until)
+
+    def _everyone(self) -> list[Address]:
+        cluster = self._cluster
+        return list(dict.fromkeys([*(i.address for i in cluster.view.topology.instances), *cluster.settings.names]))
 
     def hear(self, claimed: Address) -> None:
         """A reader has named another writer than the known one: let that instance speak for itself.
@@ -78,6 +99,7 @@ class Probe:
         self.connection: Connection | None = None
         self._rng = random.Random()
         self._at_once = False
+        self._heard = threading.Event()
         self._begin()
         self._thread = BackgroundThread(f"aurora-probe {address}", self, Probe._turn, Probe._disconnect)
 
@@ -92,20 +114,31 @@ class Probe:
         self._thread.wake()
 
     def ask_at_once(self) -> None:
+        self._heard.clear()
         self._at_once = True
         self.wake()
+
+    def wait(self, until: float) -> None:
+        """Return when it has asked, at the latest at `until`."""
+        if self._thread.is_running:
+            self._heard.wait(max(0.0, until - time.monotonic()))
 
     def stop(self, until: float) -> None:
         self._thread.stop(until - time.monotonic())
 
     def _turn(self) -> float | None:
         at_once, self._at_once = self._at_once, False
-        if self._cluster.view.trusted_writer is not None and not at_once:
-            return None
+        cluster = self._cluster
+        if cluster.view.trusted_writer is not None and not at_once:
+            # Not to connect anew for each of many questions, that are asked while somebody waits for this.
+            return cluster.settings.high_refresh if cluster.topology_monitor.is_hurried else None
         now = time.monotonic()
         if now < self._next_at and not at_once:
             return self._next_at - now  # whoever woke it up may not make it ask faster
-        pause = self._ask()
+        try:
+            pause = self._ask()
+        finally:
+            self._heard.set()
         self._next_at = time.monotonic() + pause
         return pause
 
@@ -126,6 +159,10 @@ class Probe:
             if failure is None:
                 raise
             cluster.note_problem(self._address, exc)
+            if failure in (Failure.UNREACHABLE, Failure.LOST):
+                cluster.miss(self._address)
+                if dialect.asks_everyone and cluster.view.trusted_writer is not None:
+                    cluster.suspect(self._address, str(exc))
             if failure is Failure.REFUSED:
                 cluster.refuse_links(links)
                 self._refused = self._refused.failed(time.monotonic(), self._rng.random())

@@ -20,7 +20,7 @@ from .preferences import (
 from .regions import ALL_REGIONS, Candidates, Readers, Regions, Wish
 from .regions import candidates as candidates_of
 from .selection import NO_FACTS, STRATEGIES, Facts
-from .topology import NOTHING_KNOWN, Instance, Topology
+from .topology import NOTHING_KNOWN, Instance, Topology, Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class View:
     """What a process knows of a cluster at one moment. All times are `time.monotonic()` seconds.
 
     `confirmed_at`: when the writer last said of itself that it writes. `suspected_at`: when the writer last failed
-    somebody; a confirmation older than that is worth nothing. `set_aside`: readers found dead, until a monitor has
+    somebody; a confirmation older than that is worth nothing. `missed_at`: when a monitor last could not reach it,
+    having gone to ask. `set_aside`: readers found dead, until a monitor has
     reached them again. `generation` rises when a connection made before may be in the wrong place, `version` with
     every change, so that one can wait for the next.
     """
@@ -36,6 +37,7 @@ class View:
     topology: Topology = NOTHING_KNOWN
     confirmed_at: float = float("-inf")
     suspected_at: float = float("-inf")
+    missed_at: float = float("-inf")
     set_aside: frozenset[Address] = frozenset()
     generation: int = 0
     version: int = 0
@@ -44,6 +46,13 @@ class View:
     def trusted_writer(self) -> Instance | None:
         """The writer, unless it has failed somebody since it was last confirmed."""
         return self.topology.writer if self.confirmed_at > self.suspected_at else None
+
+    @property
+    def trust(self) -> Trust:
+        """What is thought of the known writer, whoever says that he is it now."""
+        if self.trusted_writer is not None:
+            return Trust.GOOD
+        return Trust.GONE if self.missed_at > self.suspected_at else Trust.DOUBTED
 
     @property
     def live_readers(self) -> tuple[Instance, ...]:

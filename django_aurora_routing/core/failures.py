@@ -63,6 +63,8 @@ _UNREACHABLE = frozenset({2001, 2002, 2003, 2004, 2005, 2012, 2013, 2055, 1042, 
 _BUSY = frozenset({1040, 1203, 1226, 1129})
 _REFUSED_LOGIN = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1698, 1862, 2049, 2059, 2061, 3118, 3159})
 _ACCESS_DENIED = frozenset({1045, 1698})
+# ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR
+_FORBIDDEN = frozenset({1142, 1143, 1227})
 _SERVER_READ_ONLY = frozenset(
     {
         1290,  # ER_OPTION_PREVENTS_STATEMENT: --read-only, --super-read-only (and unrelated options: see below)
@@ -105,6 +107,11 @@ def classify_mysql(facts: ErrorFacts, *, connecting: bool = False) -> Failure:
 def is_access_denied(facts: ErrorFacts) -> bool:
     """Whether a login was refused for its user and password, which another password may mend."""
     return facts.errno in _ACCESS_DENIED
+
+
+def is_forbidden(facts: ErrorFacts) -> bool:
+    """Whether a statement was refused for a right that the account does not have."""
+    return facts.errno in _FORBIDDEN
 
 
 def is_of_the_server(facts: ErrorFacts) -> bool:

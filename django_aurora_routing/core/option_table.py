@@ -44,8 +44,8 @@ class OptionRow:
 FAILOVER_MODES = ("strict_writer", "strict_reader", "reader_or_writer")
 STRATEGIES = tuple(selection.STRATEGIES)
 DEFAULT_STRATEGY = "power_of_two"
-DIALECTS = ("aurora-mysql", "mysql", "rds-mysql")
-LATER_DIALECTS = ("global-aurora-mysql", "multi-az-mysql")
+DIALECTS = ("aurora-mysql", "multi-az-mysql", "replication-mysql", "group-replication-mysql", "mysql", "rds-mysql")
+LATER_DIALECTS = ("global-aurora-mysql",)
 
 
 def _names(text: str) -> list[str]:

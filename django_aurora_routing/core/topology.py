@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .endpoints import Address, HostPattern
+
+
+class Trust(enum.Enum):
+    """What is thought of the known writer while another server speaks."""
+
+    GOOD = "nobody has had trouble with it since it last said that it writes"
+    DOUBTED = "it has failed somebody"
+    GONE = "it has failed somebody, and did not answer when it was asked about that"
 
 
 class Role(enum.Enum):
@@ -35,11 +44,19 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one server answered: who it is, whether it refuses writes, and the instances it knows of."""
+    """What one server answered: who it is, whether it refuses writes, and the instances it knows of.
+
+    `is_alone`: it tells of itself only. Then its role is WRITER where it takes writes and follows nobody, and there is
+    no instance where it is neither a writer nor a reader; `remark` says why. `lags_of_all` is False where it knows its
+    own lag only, and of the others just who they are.
+    """
 
     server_id: str
     refuses_writes: bool
     instances: tuple[Instance, ...]
+    is_alone: bool = False
+    lags_of_all: bool = True
+    remark: str = ""
 
     @property
     def claimed_writer(self) -> Instance | None:
@@ -58,13 +75,15 @@ class Topology:
 
     `generation` rises when membership or roles change, never for lag or load: a connection made under another
     generation may be in the wrong place. `asked_at` is the `time.monotonic()` just before the question whose answer
-    this is. `primary_region` is that of the last writer that was known.
+    this is. `primary_region` is that of the last writer that was known. `rivals` take writes although another is the
+    writer; they are no instances, for what was written there is not what the others have.
     """
 
     instances: tuple[Instance, ...] = ()
     generation: int = 0
     asked_at: float = -math.inf
     primary_region: str = ""
+    rivals: tuple[Instance, ...] = ()
 
     @property
     def writer(self) -> Instance | None:
@@ -86,16 +105,28 @@ class Topology:
 NOTHING_KNOWN = Topology()
 
 
-def updated_topology(old: Topology, seen: Observation, asked_at: float = -math.inf) -> Topology:
+def updated_topology(
+    old: Topology,
+    seen: Observation,
+    asked_at: float = -math.inf,
+    *,
+    names: Sequence[Address] = (),
+    trust: Trust = Trust.GOOD,
+) -> Topology:
     """The topology after an observation that was asked for at `asked_at`.
 
     A reader's word about the writer lags behind a failover, so it is believed at the first meeting only; afterwards
-    the writer changes by the new writer's own word (`Observation.is_from_writer`).
+    the writer changes by the new writer's own word (`Observation.is_from_writer`). Of servers that are alone, nobody
+    else's word is ever believed: see `_with_own_word`, where the other arguments are explained.
     """
+    if seen.is_alone:
+        return _with_own_word(old, seen, asked_at, names, trust)
     instances = seen.instances
-    if not instances:
-        return old
     known = old.writer
+    if not instances:
+        if known is None or known.id != seen.server_id or not seen.refuses_writes:
+            return old
+        instances = tuple(i for i in old.instances if i is not known)  # it knows that it is cut off from the others
     if old.instances and not seen.is_from_writer:
         if known is not None and seen.server_id == known.id and seen.refuses_writes:
             known = None  # it says itself that it takes no more writes; whom it names instead is hearsay
@@ -103,6 +134,58 @@ def updated_topology(old: Topology, seen: Observation, asked_at: float = -math.i
         instances = tuple(replace(i, role=Role.WRITER if i.id == writer_id else Role.READER) for i in instances)
         if known is not None and all(i.id != writer_id for i in instances):
             instances += (known,)
+    if not seen.lags_of_all:
+        before = {i.id: _later(i, asked_at - old.asked_at) for i in old.instances if i.id != seen.server_id}
+        instances = tuple(replace(i, lag=b.lag, age=b.age) if (b := before.get(i.id)) else i for i in instances)
+    return _next(old, instances, asked_at)
+
+
+def _with_own_word(
+    old: Topology, seen: Observation, asked_at: float, names: Sequence[Address], trust: Trust
+) -> Topology:
+    """The topology after a server has told of itself; the others are as they were.
+
+    Two that take writes are not two writers: the known one stays, as long as it is good or says so when it is asked.
+    A doubted one is replaced by a reader that takes writes now, for somebody has promoted that; by one that took
+    writes all along, such as a former writer that nobody has told, not before it is gone itself. What has been
+    replaced is no instance any more, until it speaks for itself. `names`: of the addresses of one server the first
+    in these is its own, as another may lead to another server tomorrow.
+    """
+    said = next(iter(seen.instances), None)
+    before = next((i for i in (*old.instances, *old.rivals) if i.id == seen.server_id), None)
+    if said is not None and before is not None and _rank(before, names) < _rank(said, names):
+        said = replace(said, address=before.address)
+
+    def is_another(instance: Instance) -> bool:
+        return instance.id != seen.server_id and (said is None or instance.address != said.address)
+
+    others = [_later(i, asked_at - old.asked_at) for i in old.instances if is_another(i)]
+    rivals = [i for i in old.rivals if is_another(i)]
+    known = next((i for i in others if i.role is Role.WRITER), None)
+    if said is not None and said.role is Role.WRITER and known is not None:
+        is_promoted = before is not None and before in old.readers
+        if trust is Trust.GONE or (trust is Trust.DOUBTED and is_promoted):
+            others.remove(known)
+        else:
+            rivals.append(said)
+            said = None
+    if said is not None:
+        others.append(_later(said, old.asked_at - asked_at))
+    topology = _next(old, others, max(asked_at, old.asked_at))
+    return replace(topology, rivals=tuple(sorted(rivals, key=lambda i: i.id)))
+
+
+def _rank(instance: Instance, names: Sequence[Address]) -> int:
+    return names.index(instance.address) if instance.address in names else len(names)
+
+
+def _later(instance: Instance, seconds: float) -> Instance:
+    """The instance as it is told of so much later, if it is later."""
+    return replace(instance, age=instance.age + seconds) if seconds > 0 else instance
+
+
+def _next(old: Topology, instances: Sequence[Instance], asked_at: float) -> Topology:
+    """The topology with these instances."""
     instances = tuple(sorted(instances, key=lambda i: i.id))
     changed = {(i.id, i.address, i.role) for i in instances} != {(i.id, i.address, i.role) for i in old.instances}
     primary = next((i.region for i in instances if i.role is Role.WRITER), old.primary_region)

@@ -25,9 +25,9 @@ class AuroraMySQL:
 
     name = "aurora-mysql"
     is_cluster = True
-
-    def is_spoken_by(self, ask: Ask) -> bool:
-        return bool(ask("SHOW VARIABLES LIKE 'aurora_version'"))
+    needs_pattern = True
+    asks_everyone = False
+    grants = ""
 
     def observe(self, ask: Ask, asked_at: Address, pattern: HostPattern | None) -> Observation:
         rows = ask(_TOPOLOGY)

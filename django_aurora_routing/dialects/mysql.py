@@ -12,9 +12,9 @@ class SingleMySQL:
 
     name = "mysql"
     is_cluster = False
-
-    def is_spoken_by(self, ask: Ask) -> bool:
-        return True
+    needs_pattern = False
+    asks_everyone = False
+    grants = ""
 
     def observe(self, ask: Ask, asked_at: Address, pattern: HostPattern | None) -> Observation:
         return Observation(str(asked_at), False, (Instance(str(asked_at), asked_at, Role.WRITER),))

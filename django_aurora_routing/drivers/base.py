@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
+from ..core.rows import Rows
 
 Look = Callable[[int], Sequence[tuple[int, int]]]
 """Called with 0, says whether the other end of a socket has hung up: something if so, and nothing if not."""
@@ -21,7 +22,7 @@ class Driver(Protocol):
     def connect(self, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
         """Open a session within about `timeout` seconds, login included. Raises the driver's own errors."""
 
-    def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Sequence[Sequence[Any]]:
+    def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Rows:
         """Run one statement of ours and return its rows. Raises the driver's own errors.
 
         After `timeout` seconds the connection is shut down and as good as lost; None waits as the connection does.

@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import mysql.connector
@@ -23,6 +23,7 @@ from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, Clie
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
 from ..core.keepalive import KEEPALIVE, KeepAlive
+from ..core.rows import Rows
 from .base import Look
 from .frames import without_frames
 from .read_ahead import read_ahead
@@ -177,17 +178,15 @@ class MySQLConnectorDriver:
             keep_alive(fd, keepalive)
         return extension  # type: ignore[no-any-return]
 
-    def ask(
-        self, connection: MySQLConnectionAbstract, sql: str, timeout: float | None = None
-    ) -> Sequence[Sequence[Any]]:
+    def ask(self, connection: MySQLConnectionAbstract, sql: str, timeout: float | None = None) -> Rows:
         if timeout is not None:
             with WATCHDOG.after(timeout, lambda: self.abort(connection)):
                 return self.ask(connection, sql)
         result = connection.cmd_query(sql)
         if not result or "columns" not in result:
-            return ()
+            return Rows()
         rows, _ = connection.get_rows()
-        return rows
+        return Rows(rows, (column[0] for column in result["columns"]))
 
     def reset(self, connection: MySQLConnectionAbstract, params: Mapping[str, Any], timeout: float) -> None:
         with WATCHDOG.after(timeout, lambda: self.abort(connection)):

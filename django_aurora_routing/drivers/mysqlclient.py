@@ -17,6 +17,7 @@ from MySQLdb.constants import CLIENT
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
 from ..core.keepalive import KEEPALIVE, KeepAlive
+from ..core.rows import Rows
 from .base import Look
 from .sockets import keep_alive, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
@@ -219,7 +220,7 @@ class MySQLClientDriver:
             keep_alive(connection.fileno(), keepalive)
         return connection
 
-    def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Sequence[Sequence[Any]]:
+    def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Rows:
         if timeout is not None:
             with WATCHDOG.after(timeout, connection.abort):
                 return self.ask(connection, sql)
@@ -230,7 +231,7 @@ class MySQLClientDriver:
             connection.is_waiting = False
             raise
         connection.is_waiting = False
-        return () if result is None else result.fetch_row(0)
+        return Rows() if result is None else Rows(result.fetch_row(0), (column[0] for column in result.describe()))
 
     def reset(self, connection: Connection, params: Mapping[str, Any], timeout: float) -> None:
         with WATCHDOG.after(timeout, connection.abort):

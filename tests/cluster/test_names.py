@@ -11,7 +11,7 @@ from django.db import connections
 from django_aurora_routing.backends.wiring import search_for
 from django_aurora_routing.cluster.connector import Search
 from django_aurora_routing.cluster.logins import signed_address
-from django_aurora_routing.cluster.meeting import Meeting, Met, MissingPattern
+from django_aurora_routing.cluster.meeting import Meeting, Met, MissingSetting
 from django_aurora_routing.cluster.names import names_behind, rds_name_behind
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.logins import IamLogin, signed_for
@@ -96,6 +96,6 @@ def test_a_cluster_that_is_met_by_a_cname_has_the_pattern_of_the_name_behind_it(
 
     for answer, words in (([name], "no RDS name"), ([f"shop.proxy-abc.{BASE}"], "RDS proxy")):
         failed = Meeting(search.cluster.settings, search.links, partial(answering, answer)).hold()
-        assert isinstance(failed, MissingPattern)
+        assert isinstance(failed, MissingSetting)
         assert words in str(failed)
         assert "cluster_instance_host_pattern" in str(failed)

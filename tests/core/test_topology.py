@@ -70,6 +70,13 @@ def test_the_generation_rises_with_roles_and_membership_only() -> None:
 def test_an_empty_answer_changes_nothing() -> None:
     one = after(FIRST)
     assert updated_topology(one, Observation("", True, ())) is one
+    assert updated_topology(one, Observation("12", True, ())) is one
+
+
+def test_a_writer_that_knows_nothing_but_that_it_writes_no_more_is_none() -> None:
+    """So does a member that has lost its group."""
+    cut_off = after(FIRST, Observation("11", True, ()))
+    assert [(i.id, i.role) for i in cut_off.instances] == [("12", Role.READER), ("13", Role.READER)]
 
 
 def test_a_topology_reads_well() -> None:
