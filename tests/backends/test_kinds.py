@@ -118,7 +118,7 @@ def test_each_alias_is_where_it_should_be(of_kind: LocalCluster, aliases_of: Cal
     writer, reader = aliases.add("w", host=host), aliases.add("r", host=host, read_only=True)
     readers = {number_of(instance) for instance in of_kind.readers}
     assert server_of(writer) == number_of(of_kind.writer)
-    wait_for(lambda: len(known(reader).view.live_readers) == 2)
+    wait_for(lambda: len(known(reader).view.live_readers) == len(of_kind.readers))
     seen = set()
     for _ in range(12):
         connections[reader].close()
@@ -147,7 +147,7 @@ def test_the_writer_alias_follows_a_promotion(
     aliases = aliases_of(of_kind)
     writer, reader = aliases.add("w"), aliases.add("r", read_only=True)
     insert(writer, 1)
-    wait_for(lambda: len(known(reader).view.live_readers) == 2)
+    wait_for(lambda: len(known(reader).view.live_readers) == len(of_kind.readers))
     old = of_kind.writer
     if way == "killed":
         old.kill()
