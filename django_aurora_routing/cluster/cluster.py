@@ -203,7 +203,7 @@ class Cluster:
             topology = updated_topology(old.topology, seen, asked_at, names=names, trust=old.trust)
             topology = with_zones(topology, self.zones.known)
             confirmed_at = old.confirmed_at
-            if seen.is_from_writer and topology.writer is not None and topology.writer.id == seen.server_id:
+            if topology.is_word_of_the_writer(seen):
                 confirmed_at = max(confirmed_at, asked_at)
             elif not old.topology.instances:
                 confirmed_at = 0.0  # hearsay: enough to try that instance, not enough to trust it unasked
@@ -262,9 +262,9 @@ class Cluster:
         for rival in new.rivals:
             if rival.id not in {known.id for known in old.rivals}:
                 logger.warning(
-                    "%s: %s (%s) takes writes, and so does the writer, %s. The writer stays the writer; the other one "
-                    "is not used until it is read-only or follows it.",
-                    *(self.key, rival.id, rival.address, new.writer),
+                    "%s: %s takes writes, and so does the writer, %s. The writer stays the writer; the other one is "
+                    "not used until it is read-only.",
+                    *(self.key, rival.id, None if new.writer is None else new.writer.id),
                 )
         if self._remarks.get(seen.server_id, "") != seen.remark:
             self._remarks[seen.server_id] = seen.remark

@@ -29,7 +29,8 @@ class Instance:
 
     `age` is how many seconds before the answer the server had reported that, by the clock of the one who answered;
     infinite when that is unknown. `region` is told of instances of a global database,
-    `zone` is the availability zone, if anybody has told.
+    `zone` is the availability zone, if anybody has told. `server` is what a server that tells of itself alone calls
+    itself; its id is its address.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Instance:
     age: float = math.inf
     region: str = ""
     zone: str | None = None
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,9 @@ class Observation:
     def is_from_writer(self) -> bool:
         """The server calls itself the writer and takes writes: the only word that is trusted about who writes."""
         writer = self.claimed_writer
-        return writer is not None and writer.id == self.server_id and not self.refuses_writes
+        if writer is None or self.refuses_writes:
+            return False
+        return self.is_alone or writer.id == self.server_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,13 @@ class Topology:
     @property
     def readers(self) -> tuple[Instance, ...]:
         return tuple(i for i in self.instances if i.role is Role.READER)
+
+    def is_word_of_the_writer(self, seen: Observation) -> bool:
+        """Whether it is the writer of this topology that says so of itself."""
+        writer = self.writer
+        if writer is None or not seen.is_from_writer:
+            return False
+        return (writer.server if seen.is_alone else writer.id) == seen.server_id
 
     def at(self, address: Address) -> Instance | None:
         return next((i for i in self.instances if i.address == address), None)
@@ -152,12 +163,12 @@ def _with_own_word(
     in these is its own, as another may lead to another server tomorrow.
     """
     said = next(iter(seen.instances), None)
-    before = next((i for i in (*old.instances, *old.rivals) if i.id == seen.server_id), None)
+    before = next((i for i in (*old.instances, *old.rivals) if i.server == seen.server_id), None)
     if said is not None and before is not None and _rank(before, names) < _rank(said, names):
-        said = replace(said, address=before.address)
+        said = replace(said, id=before.id, address=before.address)
 
     def is_another(instance: Instance) -> bool:
-        return instance.id != seen.server_id and (said is None or instance.address != said.address)
+        return instance.server != seen.server_id and (said is None or instance.address != said.address)
 
     others = [_later(i, asked_at - old.asked_at) for i in old.instances if is_another(i)]
     rivals = [i for i in old.rivals if is_another(i)]

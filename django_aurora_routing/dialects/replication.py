@@ -26,18 +26,20 @@ class ReplicationMySQL:
     def observe(self, ask: Ask, asked_at: Address, pattern: HostPattern | None) -> Observation:
         ((server_id, read_only, version),) = ask("SELECT @@server_id, @@read_only, @@version")
         status = replica_status(ask, statement_for(text(version)))
-        ident, refuses = str(server_id), bool(int(read_only))
+        server, refuses = str(server_id), bool(int(read_only))
         if not refuses and status is not None and status.is_running:
             remark = (
                 f"{asked_at} is a replica that takes writes. It is not read from: what is written there by mistake is "
                 "nowhere else. Set read_only = 1 on it."
             )
-            return Observation(ident, False, (), is_alone=True, remark=remark)
+            return Observation(server, False, (), is_alone=True, remark=remark)
         if not refuses:
-            return Observation(ident, False, (Instance(ident, asked_at, Role.WRITER, age=0.0),), is_alone=True)
-        # How old the seconds are that a server is behind, it cannot know: they count from what it has received.
-        lag = status.lag if status is not None else math.inf
-        return Observation(ident, True, (Instance(ident, asked_at, Role.READER, lag=lag),), is_alone=True)
+            instance = Instance(str(asked_at), asked_at, Role.WRITER, age=0.0, server=server)
+        else:
+            # How old the seconds are that a server is behind, it cannot know: they count from what it has received.
+            lag = status.lag if status is not None else math.inf
+            instance = Instance(str(asked_at), asked_at, Role.READER, lag=lag, server=server)
+        return Observation(server, refuses, (instance,), is_alone=True)
 
     def refuses_writes(self, ask: Ask) -> bool:
         return bool(int(ask("SELECT @@read_only")[0][0]))

@@ -25,7 +25,7 @@ NAMES = tuple(Address(f"db{number}") for number in range(1, 5))
 def says(ident: str, role: Role | None, *, at: str | None = None, **facts: float) -> Observation:
     """What a server says of itself; None for one that is neither a writer nor a reader."""
     address = Address(at or f"db{ident}")
-    instances = () if role is None else (Instance(ident, address, role, **facts),)
+    instances = () if role is None else (Instance(str(address), address, role, server=ident, **facts),)
     return Observation(ident, role is Role.READER, instances, is_alone=True)
 
 
@@ -49,7 +49,7 @@ def after(*steps: Observation | Trust, old: Topology = NOTHING_KNOWN) -> Topolog
 
 
 def roles(topology: Topology) -> dict[str, str]:
-    return {i.id: i.role.value for i in topology.instances} | {i.id: "rival" for i in topology.rivals}
+    return {i.server: i.role.value for i in topology.instances} | {i.server: "rival" for i in topology.rivals}
 
 
 START = (writes("1"), reads("2"), reads("3"))
@@ -116,15 +116,15 @@ def test_a_server_with_two_names_has_the_first_of_those_that_are_listed() -> Non
 
 def test_an_address_that_leads_to_another_server_now_is_that_ones() -> None:
     moved = after(writes("1", at="vip"), writes("2", at="vip"))
-    assert [(i.id, i.role) for i in moved.instances] == [("2", Role.WRITER)]
+    assert [(i.server, i.role) for i in moved.instances] == [("2", Role.WRITER)]
 
 
 def test_what_was_said_grows_old() -> None:
     first = updated_topology(NOTHING_KNOWN, says("2", Role.READER, lag=1.0, age=0.5), 100.0)
     later = updated_topology(first, says("3", Role.READER, lag=2.0, age=0.0), 110.0)
-    assert {i.id: later.asked_at - i.age for i in later.instances} == {"2": 99.5, "3": 110.0}
+    assert {i.server: later.asked_at - i.age for i in later.instances} == {"2": 99.5, "3": 110.0}
     overtaken = updated_topology(later, says("4", Role.READER, age=0.0), 105.0)
-    assert {i.id: overtaken.asked_at - i.age for i in overtaken.instances} == {"2": 99.5, "3": 110.0, "4": 105.0}
+    assert {i.server: overtaken.asked_at - i.age for i in overtaken.instances} == {"2": 99.5, "3": 110.0, "4": 105.0}
 
 
 def test_the_lag_of_others_is_what_they_have_said_themselves() -> None:
@@ -177,12 +177,12 @@ def test_never_two_writers_never_hearsay_and_the_generation_tells_of_each_change
 
         assert sum(i.role is Role.WRITER for i in topology.instances) <= 1
         everyone = (*topology.instances, *topology.rivals)
-        assert len({i.id for i in everyone}) == len(everyone)
+        assert len({i.server for i in everyone}) == len(everyone)
         assert len({i.address for i in everyone}) == len(everyone)
         for instance in topology.instances:
-            assert last_word[instance.id] is instance.role
+            assert last_word[instance.server] is instance.role
         for rival in topology.rivals:
-            assert last_word[rival.id] is Role.WRITER
+            assert last_word[rival.server] is Role.WRITER
 
         def shape(of: Topology) -> set[tuple[str, Address, Role]]:
             return {(i.id, i.address, i.role) for i in of.instances}
@@ -192,7 +192,7 @@ def test_never_two_writers_never_hearsay_and_the_generation_tells_of_each_change
             # A good writer gives way to its own word alone, or to another server at its address.
             taken_over = said is not None and said.address == old.writer.address
             assert (
-                old.writer.id == seen.server_id
+                old.writer.server == seen.server_id
                 or taken_over
-                or (topology.writer is not None and topology.writer.id == old.writer.id)
+                or (topology.writer is not None and topology.writer.server == old.writer.server)
             )

@@ -129,7 +129,8 @@ def plain(read_only: int, *sources: Mapping[str, Any]) -> Observation:
 )
 def test_a_plain_server_tells_of_itself(observation: Observation, role: Role, lag: float) -> None:
     (instance,) = observation.instances
-    assert (instance.id, instance.address, instance.role, instance.lag) == ("7", AT, role, lag)
+    assert (instance.id, instance.server, instance.address) == ("db1:3306", "7", AT)
+    assert (instance.role, instance.lag) == (role, lag)
     assert observation.is_alone
     assert observation.is_from_writer is (role is Role.WRITER)
     assert observation.remark == ""
