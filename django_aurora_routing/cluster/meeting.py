@@ -31,7 +31,7 @@ class MissingSetting(Exception):
     """The cluster was found, and something is missing in the settings, or in the rights of the account."""
 
 
-class TwoClusters(MissingPattern):
+class TwoClusters(MissingSetting):
     """Two aliases have one `cluster_id`, and lead to two clusters."""
 
 

@@ -161,7 +161,6 @@ class TopologyMonitor:
         asked_at, connection = time.monotonic(), self._connection
         seen = cluster.dialect.observe(lambda sql: link.ask(connection, sql), address, cluster.settings.pattern)
         cluster.publish(seen, asked_at, address)
-        cluster.publish(seen, asked_at)
         return bool(seen.instances) or seen.is_alone
 
     def _retry_absent(self) -> float:
@@ -191,7 +190,7 @@ class TopologyMonitor:
             if dialect.asks_everyone:
                 asked_at = time.monotonic()
                 seen = dialect.observe(lambda sql: link.ask(connection, sql), address, cluster.settings.pattern)
-                cluster.publish(seen, asked_at)
+                cluster.publish(seen, asked_at, address)
         finally:
             link.close(connection)
 

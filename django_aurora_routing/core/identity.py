@@ -36,8 +36,11 @@ def are_alike(one: Topology, other: Topology) -> bool:
 def is_of_another_cluster(known: Topology, seen: Observation) -> bool:
     """Whether a server has told of a cluster that none of the known instances is part of.
 
-    At the switchover of a blue/green deployment the names go over from one side to the other, and it is one cluster.
+    At the switchover of a blue/green deployment the names go over from one side to the other, and it is one cluster. A
+    server that tells of itself alone tells of no cluster: that it is part of this one is said by who has listed it.
     """
+    if seen.is_alone:
+        return False
     told = _marks(map(_without_blue_green, seen.instances))
     return bool(known.instances and told) and told.isdisjoint(_marks(map(_without_blue_green, known.instances)))
 
