@@ -20,7 +20,7 @@ from ..core.endpoints import Address, HostPattern
 from ..core.failover import View
 from ..core.identity import is_of_another_cluster
 from ..core.selection import Facts, Weights
-from ..core.topology import Observation, Topology, updated_topology
+from ..core.topology import Observation, updated_topology
 from ..core.zones import with_zones
 from ..dialects.base import Dialect
 from .activity import Activity
@@ -30,6 +30,7 @@ from .gate import Gate
 from .host_monitor import HostMonitor
 from .link import Links
 from .meeting import Met
+from .remarks import Remarks
 from .response_times import ResponseTimes
 from .topology_monitor import TopologyMonitor
 from .writer_search import WriterSearch
@@ -95,7 +96,7 @@ class Cluster:
         self._refused: Links | None = None
         self._problem = ""
         self._answered_at = float("-inf")  # when somebody was asked who is part of it, and said so
-        self._remarks: dict[str, str] = {}
+        self._remarks = Remarks(key)
         self._is_met = False
         self._activities: weakref.WeakSet[Activity] = weakref.WeakSet()
         self.used_at = time.monotonic()
@@ -223,7 +224,7 @@ class Cluster:
         if moved:
             logger.info("%s: topology is now: %s", self.key, topology)
             self.zones.look()
-        self._warn(seen, old.topology, topology)
+        self._remarks.look(seen, old.topology, topology)
         if set_aside - old.set_aside:
             self.topology_monitor.wake()
         claimed, known = seen.claimed_writer, topology.writer
@@ -256,20 +257,6 @@ class Cluster:
             logger.warning("%s: %s; it is not taken for this one", self.key, problem)
         self._problem = problem
         return False
-
-    def _warn(self, seen: Observation, old: Topology, new: Topology) -> None:
-        """Say once what an administrator should see to."""
-        for rival in new.rivals:
-            if rival.id not in {known.id for known in old.rivals}:
-                logger.warning(
-                    "%s: %s takes writes, and so does the writer, %s. The writer stays the writer; the other one is "
-                    "not used until it is read-only.",
-                    *(self.key, rival.id, None if new.writer is None else new.writer.id),
-                )
-        if self._remarks.get(seen.server_id, "") != seen.remark:
-            self._remarks[seen.server_id] = seen.remark
-            if seen.remark:
-                logger.warning("%s: %s", self.key, seen.remark)
 
     def request_newer(self) -> None:
         """Have the topology refreshed soon and for a while, for somebody who waits for readers to catch up."""
