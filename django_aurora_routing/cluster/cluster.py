@@ -116,7 +116,7 @@ class Cluster:
     def _make_locks(self) -> None:
         self._changed = threading.Condition()
         self.gate = Gate()
-        self.choosing = threading.Lock()
+        self.choosing = threading.RLock()
 
     # -- users
 

@@ -29,16 +29,22 @@ def test_a_reader_that_is_added_gets_its_share(growing: LocalCluster, django_db_
     aliases = Aliases(growing)
     with django_db_blocker.unblock():
         made = Kept(aliases.add("r", read_only=True, topology_refresh_ms=100), 4)
+        pooled = Kept(aliases.add("p", read_only=True, pool=True, CONN_MAX_AGE=0), 4)
         try:
             (old,) = growing.readers
             assert made.wait_until(lambda found: set(found) == {old.id}) == {old.id: 4}
+            assert pooled.servers() == {old.id: 4}
             new = growing.add_reader()
             assert made.wait_until(lambda found: found[new.id] == 2) == {old.id: 2, new.id: 2}
+            pooled.close()
+            assert pooled.servers() == {old.id: 2, new.id: 2}, "a pool has nothing to move: each use is a choice"
             generation = made.all[0].known_cluster().generation
             assert made.servers() == {old.id: 2, new.id: 2}
             assert made.all[0].known_cluster().generation == generation, "and then there is nothing to look at"
         finally:
             made.close()
+            pooled.close()
+            connections["p"].close_pool()
             aliases.remove_all()
 
 
