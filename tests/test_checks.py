@@ -75,6 +75,10 @@ def test_e002_when_the_dialect_needs_a_pattern_that_the_host_does_not_give() -> 
     assert ids(default={"OPTIONS": AURORA}) == ["aurora_routing.E002"]
     pattern = {**AURORA, "cluster_instance_host_pattern": "?.example.com"}
     assert ids(default={"HOST": "10.0.0.1", "OPTIONS": pattern}) == []
+    spread = {"wrapper_dialect": "global-aurora-mysql"}
+    assert ids(default={"HOST": "10.0.0.1", "OPTIONS": spread}) == ["aurora_routing.E002"]
+    patterns = {**spread, "global_cluster_instance_host_patterns": "eu-west-1:?.example.com"}
+    assert ids(default={"HOST": "10.0.0.1", "OPTIONS": patterns}) == []
 
 
 DNS = {

@@ -11,8 +11,12 @@ from .wrapper import ClusterWrapperMixin
 
 def lags(alias: str) -> tuple[Lag, ...]:
     """The lag of each reader that the alias may lead to; empty when that is not known, or not ours to know."""
-    cluster = _cluster(alias)
-    return () if cluster is None else observed_lags(cluster.view)
+    wrapper = connections[alias]
+    if not isinstance(wrapper, ClusterWrapperMixin) or (cluster := wrapper.known_cluster()) is None:
+        return ()
+    view = cluster.view
+    found = wrapper.candidates(view)
+    return observed_lags(view, found.readers if found.wants_reader else view.live_readers)
 
 
 def request_newer(alias: str) -> None:

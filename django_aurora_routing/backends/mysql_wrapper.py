@@ -7,10 +7,14 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from ..cluster.credentials import CREDENTIALS
+from ..core.global_database import FORWARDING_ISOLATION
 from ..core.keepalive import KEEPALIVE
 from ..core.option_values import nearest
+from ..core.regions import Duty
 from ..core.secret import hidden
 from .wrapper import ClusterWrapperMixin
+
+_CONSISTENCY = "aurora_replica_read_consistency"
 
 
 class MySQLWrapperMixin(ClusterWrapperMixin):
@@ -18,12 +22,14 @@ class MySQLWrapperMixin(ClusterWrapperMixin):
 
     isolation_levels: set[str]
     isolation_level: str | None
+    features: Any
 
     def mysql_params(self, **defaults: Any) -> dict[str, Any]:
         """The driver's arguments as settings have them, but for where to connect; OPTIONS come before `defaults`."""
         settings_dict = self.settings_dict
         options = self.split_options(settings_dict)
-        self.isolation_level = self._checked_isolation_level(options.pop("isolation_level", "read committed"))
+        usual = FORWARDING_ISOLATION if self._options.regions.forwards_writes else "read committed"
+        self.isolation_level = self._checked_isolation_level(options.pop("isolation_level", usual))
         options.pop("autocommit", None)  # Django's own setting AUTOCOMMIT decides
         params = dict(defaults)
         if (login := self._options.login) is not None:
@@ -63,3 +69,17 @@ class MySQLWrapperMixin(ClusterWrapperMixin):
             with self.cursor() as cursor:
                 cursor.execute(self.access_mode_sql % "ONLY")
         self.session_is_read_only = read_only
+        self._set_up_forwarding()
+
+    def _set_up_forwarding(self) -> None:
+        """On a reader that sends writes on to the writer: Aurora does so only where the session has said how to read.
+
+        At SESSION it sees its own writes. Savepoints are not forwarded: there is none in an inner block, as where a
+        database has no savepoints.
+        https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-global-database-write-forwarding-ams.html
+        """
+        forwards = self.duty is Duty.FORWARD
+        self.features.uses_savepoints = type(self.features).uses_savepoints and not forwards
+        if forwards and _CONSISTENCY not in str(self.get_connection_params().get("init_command")):
+            with self.cursor() as cursor:
+                cursor.execute(f"SET SESSION {_CONSISTENCY} = 'SESSION'")

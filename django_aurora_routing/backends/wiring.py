@@ -25,6 +25,7 @@ from ..core.endpoints import (
     parse_endpoint,
     plain_host,
 )
+from ..core.global_database import all_patterns
 from ..core.option_values import Problem
 from ..core.options import Options, ParsedOptions, parse_options
 from ..core.secret import names_an_account
@@ -150,17 +151,19 @@ def cluster_settings_of(settings_dict: Mapping[str, Any], options: Options) -> C
     return ClusterSettings(
         seed=seed,
         hosts=options.hosts,
-        pattern=options.host_pattern or next(filter(None, implied), None),
+        pattern=all_patterns(options.regional_patterns, options.host_pattern or next(filter(None, implied), None)),
         dialect=options.dialect,
         refresh=options.topology_refresh,
         high_refresh=options.topology_high_refresh,
         reconnect_interval=options.reconnect_interval,
         probe_timeout=options.probe_timeout,
         priority=options.priority,
+        global_priority=options.global_priority,
         detection=options.detection,
         disposal=options.disposal,
         absences=options.absences,
         lists_instances=_lists_instances(seed, options),
+        accessible=options.regions.accessible,
     )
 
 

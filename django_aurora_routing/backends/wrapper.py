@@ -18,9 +18,10 @@ from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
 from ..cluster.meeting import MissingSetting
 from ..core.endpoints import Address
-from ..core.failover import Place
+from ..core.failover import Place, View, candidates
 from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql, is_of_the_server
-from ..core.options import FailoverMode, ParsedOptions
+from ..core.options import ParsedOptions
+from ..core.regions import Candidates, Duty
 from ..core.secret import hidden
 from ..drivers.base import Connection, Driver, Look
 from ..drivers.sockets import is_ended_by_peer, nothing_seen
@@ -63,6 +64,7 @@ class ClusterWrapperMixin(
         self._search: Search | None = None
         self._activity = Activity()
         self.instance: Address | None = None
+        self.duty = Duty.WRITE
         self.phase = Phase.STATEMENT
         self._generation = 0
         self._after_failure = False
@@ -99,6 +101,10 @@ class ClusterWrapperMixin(
         """The alias's cluster, if anybody in this process has connected to it."""
         self.split_options(self.settings_dict)
         return cluster_known_to(self.settings_dict, self._options, self.driver)
+
+    def candidates(self, view: View) -> Candidates:
+        """Who the alias may be on. To be called after `known_cluster()`."""
+        return candidates(view, self._options.failover_mode, self._options.regions)
 
     def connect(self) -> None:
         """Connect by Django's own way, so that each switch restores all session state; again if that is cut off."""
@@ -139,6 +145,7 @@ class ClusterWrapperMixin(
         self._leave_seat()
         activity, options = self._activity, self._options
         activity.inherited, self.look = False, nothing_seen
+        self.duty = Duty.WRITE
         search = self._search = search_for(self.alias, self.settings_dict, options, self.driver, conn_params)
         if search is not None:
             found = search.found()
@@ -157,7 +164,7 @@ class ClusterWrapperMixin(
             raise self._as_error(opened)
         activity.monitor = search.cluster.host_monitor if options.uses_host_monitoring else None
         self.look = self.driver.look(opened.connection)
-        self._generation, self._seat = opened.generation, opened.seat
+        self._generation, self._seat, self.duty = opened.generation, opened.seat, opened.duty
         if search.cluster.dialect is not None and search.cluster.dialect.is_cluster:
             self.tell_extensions(search.cluster.view.topology)
         return opened.connection
@@ -200,11 +207,15 @@ class ClusterWrapperMixin(
             return
         address, view = self._activity.address, search.cluster.view
         self.tell_extensions(view.topology)
-        if address is not None and search.place_of(address) is Place.WRONG:
-            logger.info("alias %r leaves %s, which is not the right place any more", self.alias, address)
-            self.close()
-        elif time.monotonic() - self._unit_began > _LONGEST_UNIT:
-            self._even_out(search)
+        if address is not None:
+            duty = search.duty_at(address, view)
+            is_to_be_set_up_anew = duty is not self.duty and Duty.FORWARD in (duty, self.duty)
+            self.duty = duty
+            if is_to_be_set_up_anew or search.place_of(address) is Place.WRONG:
+                logger.info("alias %r leaves %s, which is not the right place any more", self.alias, address)
+                self.close()
+            elif time.monotonic() - self._unit_began > _LONGEST_UNIT:
+                self._even_out(search)
         self._generation = view.generation
 
     def close_if_unusable_or_obsolete(self) -> None:
@@ -295,7 +306,7 @@ class ClusterWrapperMixin(
 
     def _is_on_a_demoted_writer(self, search: Search, facts: ErrorFacts) -> bool:
         """A write was refused as read-only: the application's mistake, unless this was the writer and is no more."""
-        if search.options.failover_mode is not FailoverMode.STRICT_WRITER:
+        if self.duty is not Duty.WRITE:
             return False
         if is_of_the_server(facts):
             return True  # not to be asked about: it may be the writer again by now

@@ -99,15 +99,18 @@ def _needs_pattern(alias: _Alias) -> bool:
     from ..backends.wiring import cluster_settings_of, is_placed
 
     options = alias.parsed.options
-    is_meant = is_placed(alias.settings, options) and options.dialect == "aurora-mysql"
+    is_meant = is_placed(alias.settings, options) and options.dialect in ("aurora-mysql", "global-aurora-mysql")
     return is_meant and cluster_settings_of(alias.settings, options).pattern is None
 
 
 def _missing_pattern(alias: _Alias, more: str) -> CheckMessage:
     host = str(alias.settings.get("HOST") or "")
+    option = "cluster_instance_host_pattern"
+    if alias.parsed.options.dialect == "global-aurora-mysql":
+        option = "global_cluster_instance_host_patterns"
     return Error(
         f"DATABASES[{alias.name!r}]: HOST {host!r} does not tell how its cluster's instances are named{more}.",
-        hint="Set OPTIONS['cluster_instance_host_pattern'], e.g. '?.abc123.eu-west-1.rds.amazonaws.com'.",
+        hint=f"Set OPTIONS[{option!r}], e.g. '?.abc123.eu-west-1.rds.amazonaws.com'.",
         id="aurora_routing.E002",
     )
 

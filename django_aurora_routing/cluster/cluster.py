@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 
 from ..core.absence import Absences
+from ..core.asking import Preference, default_of_region
 from ..core.detection import Detection
-from ..core.endpoints import Address, HostPattern
+from ..core.endpoints import Address, HostPattern, parse_endpoint
 from ..core.failover import View
 from ..core.identity import is_of_another_cluster
+from ..core.regions import has_to_be_believed, is_reachable
 from ..core.selection import Facts, Weights
-from ..core.topology import Observation, updated_topology
+from ..core.topology import Instance, Observation, updated_topology
 from ..core.zones import with_zones
 from ..dialects.base import Dialect
 from .activity import Activity
@@ -60,11 +62,23 @@ class ClusterSettings:
     high_refresh: float
     reconnect_interval: float
     probe_timeout: float
-    priority: tuple[str, ...]
+    priority: tuple[Preference, ...]
     detection: Detection
     disposal: float
     absences: Absences
     lists_instances: bool = False
+    global_priority: tuple[Preference, ...] = ()
+    accessible: frozenset[str] = frozenset()
+
+    def reaches(self, instance: Instance) -> bool:
+        """Whether an instance may be connected to: in a global database, some regions may be out of reach."""
+        return is_reachable(instance, self.accessible)
+
+    def priority_in(self, primary: str) -> tuple[Preference, ...]:
+        """Whom a monitor rather asks; `primary` is the writer's region, which there is in a global database alone."""
+        if not primary:
+            return self.priority
+        return self.global_priority or default_of_region(parse_endpoint(self.seed.host).region)
 
     @property
     def names(self) -> tuple[Address, ...]:
@@ -198,13 +212,18 @@ class Cluster:
         if not self._is_of_this_cluster(seen, asked_at, asked):
             return
         with self._changing():
-            old = self.view
+            old, reaches = self.view, self.settings.reaches
+            known, is_trusted = old.topology, old.trusted_writer is not None
+            if has_to_be_believed(seen, known, is_trusted=is_trusted, accessible=self.settings.accessible):
+                known = replace(known, instances=())  # as at the first meeting
             # Of a server that has several, HOST is the last: it may be a name that leads to whoever is the writer.
             names = (*self.settings.hosts, self.settings.seed)
-            topology = updated_topology(old.topology, seen, asked_at, names=names, trust=old.trust)
+            topology = updated_topology(known, seen, asked_at, names=names, trust=old.trust)
             topology = with_zones(topology, self.zones.known)
+            claimed, writer = seen.claimed_writer, topology.writer
+            is_agreed = claimed is not None and writer is not None and claimed.id == writer.id
             confirmed_at = old.confirmed_at
-            if topology.is_word_of_the_writer(seen):
+            if topology.is_word_of_the_writer(seen) or (is_agreed and writer is not None and not reaches(writer)):
                 confirmed_at = max(confirmed_at, asked_at)
             elif not old.topology.instances:
                 confirmed_at = 0.0  # hearsay: enough to try that instance, not enough to trust it unasked
@@ -227,10 +246,11 @@ class Cluster:
         self._remarks.look(seen, old.topology, topology)
         if set_aside - old.set_aside:
             self.topology_monitor.wake()
-        claimed, known = seen.claimed_writer, topology.writer
-        if claimed is not None and not seen.is_alone and (known is None or claimed.id != known.id):
+        if claimed is not None and not seen.is_alone and not is_agreed:
             logger.debug("%s: %s says that %s is the writer", self.key, seen.server_id, claimed.id)
-            self.writer_search.hear(claimed.address)
+            # Who cannot be asked is not; the one that is thought to be the writer knows whether it still is.
+            if (whom := claimed if reaches(claimed) else writer) is not None and reaches(whom):
+                self.writer_search.hear(whom.address)
 
     def note_zones(self) -> None:
         """The zones of some instances are known now: who is not in his own may move."""

@@ -15,9 +15,9 @@ from ..core.custom_endpoints import allowed_ids
 from ..core.endpoints import Address
 from ..core.failover import AwaitTopology, Connect, GiveUp, Place, Plan, Step, View, candidates, next_step, place_of
 from ..core.failures import Failure, classify_mysql
-from ..core.options import FailoverMode, Options
+from ..core.options import Options
 from ..core.preferences import Preferences
-from ..core.regions import Candidates
+from ..core.regions import Candidates, Duty
 from ..core.topology import Role
 from ..drivers.base import Connection, Driver
 from .activity import Activity
@@ -36,12 +36,13 @@ _MAY_PASS = (Failure.UNREACHABLE, Failure.BUSY, Failure.LOST, Failure.NEVER_SENT
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection, where it is, and the generation of the cluster that it was made for."""
+    """A connection, where it is, the generation of the cluster that it was made for, and what it is there for."""
 
     connection: Connection = field(repr=False)
     address: Address
     generation: int
     seat: Seat | None = None
+    duty: Duty = Duty.READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +83,24 @@ class Search:
             return preferences
         return replace(preferences, allowed=allowed_ids(members, self.cluster.view.topology))
 
-    def candidates(self) -> Candidates:
-        """Who the alias may be on by role, as far as is known now."""
-        return candidates(self.cluster.view, self.options.failover_mode)
+    def candidates(self, view: View | None = None) -> Candidates:
+        """Who the alias may be on by role and region, as far as is known now, or was in that view."""
+        return candidates(view or self.cluster.view, self.options.failover_mode, self.options.regions)
+
+    def duty_at(self, address: Address, view: View) -> Duty:
+        """What a connection to `address` is there for."""
+        duty, writer = self.candidates(view).duty, view.topology.writer
+        is_writer = writer is not None and writer.address == address
+        return Duty.WRITE if duty is Duty.FORWARD and is_writer else duty
 
     def place_of(self, address: Address) -> Place:
         """Whether a connection to `address` is where the alias wants it, as far as is known now."""
         options = self.options
-        return place_of(address, options.failover_mode, self.cluster.view, preferences=self.preferences)
+        return place_of(address, options.failover_mode, self.cluster.view, options.regions, self.preferences)
+
+    def _plan(self, deadline: float) -> Plan:
+        options = self.options
+        return Plan(options.failover_mode, deadline, regions=options.regions, preferences=self.preferences)
 
     def found(self) -> Search | Refused:
         """This search, in the cluster that the alias's HOST has turned out to be; meets it if nobody has."""
@@ -143,7 +154,7 @@ class Search:
         limit = options.failover_timeout if options.uses_failover else options.connect_limit
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
         turn = cluster.turn(self.alias)
-        plan = Plan(options.failover_mode, now + limit, strategy, turn, preferences=self.preferences, goal=goal)
+        plan = replace(self._plan(now + limit), strategy=strategy, turn=turn, goal=goal)
         if options.zone_source is not None:
             cluster.zones.want(options.zone_source)
         if self.measuring is not None:
@@ -153,7 +164,7 @@ class Search:
 
     def _choose(self, plan: Plan, view: View, rng: random.Random, activity: Activity) -> Step:
         cluster, now = self.cluster, time.monotonic()
-        if plan.mode is FailoverMode.STRICT_WRITER:
+        if not self.candidates(view).wants_reader:
             return next_step(plan, view, now, rng)
         with cluster.choosing:  # one after the other, so that each counts for the next
             activity.heading = None
@@ -195,7 +206,7 @@ class Search:
                 cluster.offer(self.links, known_to_work=True)
                 role = step.instance.role.value
                 logger.debug("%s: connected to %s (%s): %s", cluster.key, step.instance.id, role, step.reason)
-                return outcome
+                return replace(outcome, duty=self.duty_at(address, view))
             if outcome is None:
                 continue
             error, reason = outcome.error, outcome.reason
@@ -207,7 +218,7 @@ class Search:
                     return Refused(reason, error)
                 continue
             cluster.suspect(address, reason)
-            if error is not None and not options.uses_failover and plan.mode is FailoverMode.STRICT_WRITER:
+            if error is not None and not options.uses_failover and not self.candidates(view).wants_reader:
                 return Refused(reason, error)
 
     def _try(
@@ -259,12 +270,12 @@ class Search:
 
         One question for both; that it is dead is told by the driver's own errors.
         """
-        dialect, mode = self.cluster.dialect, self.options.failover_mode
-        if dialect is None or not dialect.is_cluster or mode is FailoverMode.READER_OR_WRITER:
+        dialect, role = self.cluster.dialect, self.candidates(self.cluster.view).only_role
+        if dialect is None or not dialect.is_cluster or role is None:
             self.driver.ask(connection, "SELECT 1", timeout)
             return True
         refuses = dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql, timeout))
-        return refuses is (mode is FailoverMode.STRICT_READER)
+        return refuses is (role is Role.READER)
 
     def _is_alive(self, connection: Connection) -> bool:
         return self.still_serves(connection, self.options.connect_limit)
@@ -287,7 +298,7 @@ class Search:
         """After a loss on `address`: wait until there is an instance to go on with. None when there is one."""
         self.cluster.suspect(address, reason)
         deadline = time.monotonic() + self.options.failover_timeout
-        plan = Plan(self.options.failover_mode, deadline, preferences=self.preferences)
+        plan = self._plan(deadline)
         rng = random.Random()
         while True:
             step = next_step(plan, self.cluster.view, time.monotonic(), rng)

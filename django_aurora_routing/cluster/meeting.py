@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from ..core.endpoints import Address, HostPattern, default_host_pattern, parse_endpoint
 from ..core.failures import Failure
+from ..core.regions import is_accessible
 from ..core.topology import Observation
 from ..dialects.base import Dialect
+from ..dialects.global_aurora_mysql import GlobalAuroraMySQL
 from ..dialects.registry import find_dialect
 from ..drivers.base import Connection
 from .executor import BackgroundThread
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_REGIONAL = "global_cluster_instance_host_patterns"
+_EXAMPLE = "abc123.eu-west-1.rds.amazonaws.com"
 _HEAD_START = 0.25  # seconds for which a name is waited for before the next one is asked as well
 _OF_A_LOGIN = (Failure.REFUSED, Failure.NO_CREDENTIALS)
 
@@ -179,6 +183,7 @@ class Inquiry:
             if dialect.needs_pattern and pattern is None:
                 pattern = self._pattern_behind(dialect)
             seen = self._observe(dialect, connection, pattern)
+            self._check_regions(seen)
         except BaseException:
             link.close(connection)
             raise
@@ -205,8 +210,22 @@ class Inquiry:
             logger.info("%s leads to %s: the instances are found at %s", host, name.host, pattern.pattern)
             return pattern
         leads = "no RDS name" if name is None else f"{name.host}, a {name.kind.value}"
+        option, example = "cluster_instance_host_pattern", parse_endpoint(host).domain or _EXAMPLE
+        if isinstance(dialect, GlobalAuroraMySQL):
+            option, example = _REGIONAL, f"{_EXAMPLE},?.def456.us-east-1.rds.amazonaws.com"
         raise MissingSetting(
             f"{host} is part of a cluster ({dialect.name}), but its name does not tell how the instances are named, "
-            f"and it leads to {leads}. Set OPTIONS['cluster_instance_host_pattern'], for example "
-            f"'?.{parse_endpoint(host).domain or 'abc123.eu-west-1.rds.amazonaws.com'}'."
+            f"and it leads to {leads}. Set OPTIONS[{option!r}], for example '?.{example}'."
         )
+
+    def _check_regions(self, seen: Observation) -> None:
+        """Of a global database, each region that is accessible needs a pattern. Raises MissingSetting."""
+        accessible = self._meeting.settings.accessible
+        lost = {i.region for i in seen.instances if not i.address.is_known and is_accessible(i.region, accessible)}
+        if lost:
+            raise MissingSetting(
+                f"{self._address.host} is part of a global database with instances in {', '.join(sorted(lost))}, but "
+                f"nothing tells how those are named. Add to OPTIONS[{_REGIONAL!r}], for example "
+                f"'{min(lost)}:?.abc123.{min(lost)}.rds.amazonaws.com', or say by OPTIONS['gdb_accessible_regions'] "
+                "which regions can be reached."
+            )

@@ -46,7 +46,7 @@ class ResponseTimes:
         if (link := self._way) is None:
             return float("inf")
         is_due = time.monotonic() >= self._next_at
-        for reader in self._cluster.view.live_readers:
+        for reader in filter(self._cluster.settings.reaches, self._cluster.view.live_readers):
             if is_due or reader.address not in self.known:
                 self._measure(link, reader.address)
         if is_due:

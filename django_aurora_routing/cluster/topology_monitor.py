@@ -82,7 +82,7 @@ class TopologyMonitor:
             return self._meet()
         if not cluster.dialect.is_cluster or cluster.is_idle():
             return None
-        if cluster.view.trusted_writer is None:
+        if (writer := cluster.view.trusted_writer) is None:
             # The probes ask everybody; whoever waits for them wakes this thread at each piece of news.
             cluster.writer_search.begin()
             return min(_WHILE_SEARCHING, self._retry_absent())
@@ -93,6 +93,8 @@ class TopologyMonitor:
         pause = min(self._retry_absent(), cluster.response_times.measure())
         if cluster.balance.look():
             pause = min(pause, AGAIN)
+        if not cluster.settings.reaches(writer):
+            pause = min(pause, _WHILE_SEARCHING)  # it tells nobody here when it is none any more
         return min(pause, cluster.settings.high_refresh) if self.is_hurried else pause
 
     def _meet(self) -> float | None:
@@ -141,14 +143,14 @@ class TopologyMonitor:
                 self._disconnect()  # it is cut off from the others, or not ready yet
 
     def _whom_to_ask(self) -> list[Address]:
-        view = self._cluster.view
-        readers = [i.address for i in view.live_readers]
+        view, settings = self._cluster.view, self._cluster.settings
+        readers = [*view.live_readers]
         self._rng.shuffle(readers)
-        if self._asked in readers:
-            readers.remove(self._asked)
-            readers.insert(0, self._asked)
         writer = view.trusted_writer
-        return in_order(self._cluster.settings.priority, readers, writer.address if writer is not None else None)
+        instances = [i for i in (*readers, *((writer,) if writer is not None else ())) if settings.reaches(i)]
+        instances.sort(key=lambda i: i.address != self._asked)  # a connection that is there first
+        primary = view.topology.primary_region
+        return in_order(settings.priority_in(primary), instances, primary)
 
     def _ask(self, address: Address) -> bool:
         """Ask and publish; whether the answer says anything of the cluster."""

@@ -64,12 +64,14 @@ class WriterSearch:
 
     def _everyone(self) -> list[Address]:
         cluster = self._cluster
-        return list(dict.fromkeys([*(i.address for i in cluster.view.topology.instances), *cluster.settings.names]))
+        instances = filter(cluster.settings.reaches, cluster.view.topology.instances)
+        return list(dict.fromkeys([*(i.address for i in instances), *cluster.settings.names]))
 
     def hear(self, claimed: Address) -> None:
         """A reader has named another writer than the known one: let that instance speak for itself.
 
-        While the writer is trusted, once in `topology_refresh_ms` for each claim: readers may hold on to old news.
+        Where it cannot be reached, `claimed` is the known one. While the writer is trusted, once in
+        `topology_refresh_ms` for each claim: readers may hold on to old news.
         """
         cluster, now = self._cluster, time.monotonic()
         if cluster.view.trusted_writer is not None:

@@ -13,13 +13,17 @@ DEFAULT_PORT = 3306
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server listens."""
+    """Where a server listens. With port 0 that is not known, and `host` is but a name for it."""
 
     host: str
     port: int = DEFAULT_PORT
 
+    @property
+    def is_known(self) -> bool:
+        return self.port > 0
+
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{self.host}:{self.port}" if self.is_known else f"{self.host} (address unknown)"
 
 
 class EndpointKind(enum.Enum):
@@ -134,8 +138,30 @@ class HostPattern:
     pattern: str
     port: int
 
-    def address(self, instance_id: str) -> Address:
+    def address(self, instance_id: str, region: str = "") -> Address:
+        """Of an instance in `region`, where one is told. In another region than its own an RDS name leads nowhere."""
+        if region and parse_endpoint(self.pattern.replace("?", "x")).region not in ("", region):
+            return _unknown(instance_id, region)
         return Address(self.pattern.replace("?", instance_id), self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionalPatterns(HostPattern):
+    """A pattern for each region of a global database; `pattern` is for the others, and empty where there is none."""
+
+    regional: tuple[tuple[str, HostPattern], ...]
+
+    def address(self, instance_id: str, region: str = "") -> Address:
+        for name, pattern in self.regional:
+            if name == region:
+                return pattern.address(instance_id)
+        if not self.pattern:
+            return _unknown(instance_id, region)
+        return HostPattern.address(self, instance_id, region)
+
+
+def _unknown(instance_id: str, region: str) -> Address:
+    return Address(f"{instance_id}.{region}" if region else instance_id, 0)
 
 
 def parse_host_pattern(text: str, default_port: int) -> HostPattern:

@@ -152,12 +152,12 @@ def next_step(plan: Plan, view: View, now: float, rng: random.Random, facts: Fac
             return Connect(goal, "to have its share")
         chosen = STRATEGIES[plan.strategy](readers, facts, rng, plan.turn)
         return Connect(chosen, f"{plan.strategy} of {', '.join(i.id for i in readers)}")
-    if not found.wish.writer and (last := nearest_to_the_writer(found.readers, plan.preferences)) is not None:
+    if not found.may_be_writer and (last := nearest_to_the_writer(found.readers, plan.preferences)) is not None:
         return Connect(last, "the least behind, though above max_reader_lag_ms")
     if view.trusted_writer is not None:
         if found.writer is not None and is_allowed(found.writer, plan.preferences):
             return Connect(found.writer, "stands in, while no reader is fit" if found.wants_reader else "the writer")
-        if found.refusal:
+        if found.refusal and not found.wants_reader:
             return GiveUp(found.refusal)
         if found.writer is not None and not found.wants_reader:
             return GiveUp(f"the writer, {found.writer.id}, is no member of the alias's custom endpoint")

@@ -24,7 +24,7 @@ def share_an_instance(one: Topology, other: Topology) -> bool:
 def _marks(of: Iterable[Instance]) -> set[Address | str]:
     instances = tuple(of)
     ids = {instance.id for instance in instances if _UUID.fullmatch(instance.id)}
-    return {*(instance.address for instance in instances), *ids}
+    return {*(instance.address for instance in instances if instance.address.is_known), *ids}
 
 
 def are_alike(one: Topology, other: Topology) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from . import selection
 from .logins import YEAR
+from .regions import REGION_MODES
 
 BOOL, INT, SECONDS, MILLISECONDS, TEXT, CHOICE, HOSTS, PAIRS, POOL = (
     "true or false",
@@ -44,8 +45,10 @@ class OptionRow:
 FAILOVER_MODES = ("strict_writer", "strict_reader", "reader_or_writer")
 STRATEGIES = tuple(selection.STRATEGIES)
 DEFAULT_STRATEGY = "power_of_two"
-DIALECTS = ("aurora-mysql", "multi-az-mysql", "replication-mysql", "group-replication-mysql", "mysql", "rds-mysql")
-LATER_DIALECTS = ("global-aurora-mysql",)
+DIALECTS = (
+    *("aurora-mysql", "global-aurora-mysql", "multi-az-mysql", "replication-mysql", "group-replication-mysql"),
+    *("mysql", "rds-mysql"),
+)
 
 
 def _names(text: str) -> list[str]:
@@ -90,9 +93,19 @@ _ACTIVE = (
     _active("enable_failover", BOOL, True),
     _active("failover_cluster_topology_refresh_rate_sec", SECONDS),  # the first failover's name for the high rate
     _active("failover_writer_reconnect_interval_sec", SECONDS, 0.1, limits=(0.05, 60)),  # theirs: 2
+    _active("gdb_accessible_regions", TEXT),
+    _active("global_cluster_instance_host_patterns", TEXT),
+    _active("failover_home_region", TEXT),
+    _active("active_home_failover_mode", CHOICE, None, tuple(REGION_MODES)),
+    _active("inactive_home_failover_mode", CHOICE, None, tuple(REGION_MODES)),
+    _active("gdb_rw_home_region", TEXT),
+    _active("gdb_rw_restrict_writer_to_home_region", BOOL, True),
+    _active("gdb_rw_restrict_reader_to_home_region", BOOL, True),
+    _active("gdb_enable_global_write_forwarding", BOOL, False),
     _active("topology_refresh_ms", MILLISECONDS, 30.0),
     _active("cluster_topology_high_refresh_rate_ms", MILLISECONDS, 0.01),  # theirs: 100 ms
     _active("monitoring_connection_priority", TEXT),  # theirs: strict-writer
+    _active("gdb_monitoring_connection_priority", TEXT),  # theirs: strict-writer-primary
     _active("auxiliary_query_timeout_sec", SECONDS, 5.0),
     _active("failure_detection_enabled", BOOL, True),
     # Theirs (30000, 5000, 3, PostgreSQL only) find a dead host after 45 s; ours within 9 s.
@@ -169,8 +182,6 @@ _ACTIVE = (
 _ACCEPTED = _names("""
     enable_connect_failover enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
     limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections
-    gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
-    gdb_enable_global_write_forwarding
 """)
 _ACCEPTED_NUMBERS = _names("""
     failover_reader_connect_timeout_sec
@@ -181,13 +192,11 @@ _ACCEPTED_NUMBERS = _names("""
     wait_for_initial_topology_ms
 """)
 _ACCEPTED_TEXTS = _names("""
-    global_cluster_instance_host_patterns failover_home_region
-    active_home_failover_mode inactive_home_failover_mode bg_id telemetry_traces_backend
+    bg_id telemetry_traces_backend
     telemetry_metrics_backend reader_initial_connection_host_selector_strategy
     initial_connection_host_selector_strategy endpoint_substitution_role
     inactive_cluster_writer_endpoint_substitution_role verify_opened_connection_type
-    verify_inactive_cluster_writer_endpoint_connection_type gdb_rw_home_region gdb_accessible_regions
-    gdb_monitoring_connection_priority
+    verify_inactive_cluster_writer_endpoint_connection_type
 """)
 
 OPTION_TABLE: dict[str, OptionRow] = {

@@ -11,7 +11,6 @@ from .option_table import (
     CHOICE,
     HOSTS,
     INT,
-    LATER_DIALECTS,
     MILLISECONDS,
     OPTION_TABLE,
     PAIRS,
@@ -102,13 +101,10 @@ def parse_value(row: OptionRow, value: object, problems: list[Problem]) -> objec
         return number / 1000 if row.kind == MILLISECONDS else number
     if row.kind == CHOICE:
         text = str(value).strip()
-        folded = text.lower().replace("-", "_") if row.name == "failover_mode" else text.lower()
-        if folded in row.choices:
-            return folded
-        if folded in LATER_DIALECTS:
-            problem = f"{text!r} is not available in this version."
-        else:
-            problem = f"{text!r} is not a choice. {nearest(folded, row.choices)}".strip()
+        folded = text.lower()
+        if (spelt := next((s for s in (folded, folded.replace("-", "_")) if s in row.choices), None)) is not None:
+            return spelt
+        problem = f"{text!r} is not a choice. {nearest(folded, row.choices)}".strip()
         problems.append(Problem(setting, problem, f"Use one of: {', '.join(row.choices)}."))
         return None
     if row.active and (isinstance(value, bool) or not isinstance(value, (str, int))):

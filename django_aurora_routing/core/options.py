@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from .absence import NOBODY_AWAY, Absences, read_absences
-from .asking import DEFAULT_PRIORITY, read_priority
+from .asking import DEFAULT_PRIORITY, Preference, read_global_priority, read_priority
 from .custom_endpoints import CustomEndpoint, read_custom_endpoint
 from .detection import DEFAULT_DETECTION, Detection
 from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts
+from .global_database import check_isolation, read_regional_patterns, read_regions
 from .keepalive import KeepAlive, read_keepalive
 from .logins import TOKEN_PLUGINS, Login, read_login
 from .option_table import DEFAULT_STRATEGY, LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
@@ -33,6 +34,7 @@ from .plugins import (
 )
 from .pooling import PoolLimits, read_pool
 from .preferences import ANY_READER, Preferences, read_preferences
+from .regions import ALL_REGIONS, Regions
 from .secret import hidden, names_an_account
 from .splitting import Verification, read_verification
 from .tls import demanded_tls
@@ -56,11 +58,13 @@ class Options:
     plugins: tuple[str, ...] = DEFAULT_PLUGINS
     cluster_id: str | None = None
     host_pattern: HostPattern | None = None
+    regional_patterns: tuple[tuple[str, HostPattern], ...] = ()
     hosts: tuple[Address, ...] = ()
     dialect: str | None = None
     connect_timeout: float = 10.0
     read_only: bool = False
     failover_mode: FailoverMode = FailoverMode.STRICT_WRITER
+    regions: Regions = ALL_REGIONS
     failover_timeout: float = 60.0
     reader_strategy: str = DEFAULT_STRATEGY
     failover_reader_strategy: str = DEFAULT_STRATEGY
@@ -70,7 +74,8 @@ class Options:
     topology_high_refresh: float = 0.01
     reconnect_interval: float = 0.1
     probe_timeout: float = 5.0
-    priority: tuple[str, ...] = DEFAULT_PRIORITY
+    priority: tuple[Preference, ...] = DEFAULT_PRIORITY
+    global_priority: tuple[Preference, ...] = ()
     keepalive: KeepAlive | None = None
     detection_enabled: bool = True
     detection: Detection = DEFAULT_DETECTION
@@ -205,6 +210,8 @@ def parse_options(
         for prefix, own in for_monitors.items():
             if own and not names_an_account(own):  # it is given the alias's token, over a connection of its own making
                 own |= demanded_tls({**driver, **own}, driver_names, partial(_say_of, problems, prefix, set(own)))
+    if options.regions.forwards_writes:
+        check_isolation(given, driver.get("isolation_level"))
     if login is not None:
         options = replace(options, login=login)
     return ParsedOptions(options, MappingProxyType(driver), tuple(problems))
@@ -240,9 +247,12 @@ def _build(
     read_only = bool(of("read_only"))
     plugins = parse_plugins(of("plugins"), given.problems, entry_points)
     custom_endpoint = read_custom_endpoint(given, plugins, host)
+    regions = read_regions(given, plugins, host, read_only)
     mode = of("failover_mode")
     if mode is None:
-        mode = "reader_or_writer" if read_only or is_reader_endpoint or custom_endpoint is not None else "strict_writer"
+        reads = read_only or is_reader_endpoint or custom_endpoint is not None
+        reader_mode = "strict_reader" if regions.readers_stay else "reader_or_writer"
+        mode = reader_mode if reads else "strict_writer"
     if read_only and mode == "strict_writer":
         given.say(
             "OPTIONS['failover_mode']",
@@ -255,11 +265,13 @@ def _build(
         custom_endpoint=custom_endpoint,
         cluster_id=given.text("cluster_id"),
         host_pattern=pattern,
+        regional_patterns=read_regional_patterns(given, port),
         hosts=hosts,
         dialect=given.text("wrapper_dialect"),
         connect_timeout=number("connect_timeout"),
         read_only=read_only,
         failover_mode=FailoverMode(mode),
+        regions=regions,
         failover_timeout=number("failover_timeout_sec"),
         reader_strategy=strategy,
         failover_reader_strategy=str(of("failover_reader_host_selector_strategy") or strategy),
@@ -269,6 +281,7 @@ def _build(
         reconnect_interval=number("failover_writer_reconnect_interval_sec"),
         probe_timeout=number("auxiliary_query_timeout_sec"),
         priority=read_priority(given),
+        global_priority=read_global_priority(given),
         keepalive=read_keepalive(given),
         detection_enabled=bool(of("failure_detection_enabled")),
         detection=Detection(

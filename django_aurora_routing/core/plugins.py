@@ -47,6 +47,11 @@ _MEMBERS = """
     custom_endpoint_host custom_endpoint_info_refresh_rate_ms custom_endpoint_idle_monitor_expiration_ms
     wait_for_custom_endpoint_info wait_for_custom_endpoint_info_timeout_ms
 """
+_GLOBAL_FAILOVER = " failover_home_region active_home_failover_mode inactive_home_failover_mode"
+_GLOBAL_SPLITTING = """
+    gdb_rw_home_region gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
+    gdb_enable_global_write_forwarding
+"""
 
 PLUGIN_TABLE: dict[str, PluginRow] = {
     row.name: row
@@ -58,8 +63,8 @@ PLUGIN_TABLE: dict[str, PluginRow] = {
         _row("srw", ENDPOINTS, options=_SPLITTING),
         _row("failover", TOPOLOGY, FAILOVER, MONITORING, options=_FAILOVER + _DETECTION),
         _row("failover_v2", TOPOLOGY, FAILOVER, MONITORING, options=_FAILOVER + _DETECTION),
-        _row("gdb_failover", refused=_LATER),
-        _row("gdb_rw", refused=_LATER),
+        _row("gdb_failover", TOPOLOGY, FAILOVER, MONITORING, options=_FAILOVER + _DETECTION + _GLOBAL_FAILOVER),
+        _row("gdb_rw", TOPOLOGY, options=_GLOBAL_SPLITTING),
         _row("host_monitoring", TOPOLOGY, MONITORING, options=_DETECTION),
         _row("host_monitoring_v2", TOPOLOGY, MONITORING, options=_DETECTION),
         _row("fastest_response_strategy", TOPOLOGY, RESPONSES),

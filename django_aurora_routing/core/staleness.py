@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .failover import View
+from .topology import Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,11 @@ class Lag:
         return self.seen_at - self.seconds
 
 
-def observed_lags(view: View) -> tuple[Lag, ...]:
-    """The lag of each reader that an alias may lead to; nothing while it is in doubt who the writer is."""
+def observed_lags(view: View, readers: Iterable[Instance]) -> tuple[Lag, ...]:
+    """The lag of each of these readers; nothing while it is in doubt who the writer is."""
     if view.trusted_writer is None:
         return ()
-    topology = view.topology
-    return tuple(Lag(i.id, i.lag, topology.asked_at - i.age) for i in view.live_readers)
+    return tuple(Lag(i.id, i.lag, view.topology.asked_at - i.age) for i in readers)
 
 
 def is_caught_up(committed_at: float, lags: Sequence[Lag], floor: float = 0.0) -> bool:

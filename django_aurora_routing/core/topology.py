@@ -203,6 +203,6 @@ def _next(old: Topology, instances: Sequence[Instance], asked_at: float) -> Topo
     return Topology(instances, old.generation + changed, asked_at, primary)
 
 
-def instance_at(pattern: HostPattern | None, instance_id: str, fallback: Address) -> Address:
+def instance_at(pattern: HostPattern | None, instance_id: str, fallback: Address, region: str = "") -> Address:
     """The address of an instance by the host pattern, or the address it was asked at when there is none."""
-    return pattern.address(instance_id) if pattern is not None else fallback
+    return pattern.address(instance_id, region) if pattern is not None else fallback

@@ -10,6 +10,7 @@ from typing import Any
 from .errors import LabError
 from .handles import Handle, Instance, Say
 from .kinds import find_kind
+from .kinds.global_database import REGIONS
 from .settings import FIRST_INSTANCE, MAX_READERS, STANDALONE, Settings
 
 USER, PASSWORD, DATABASES = "app", "app-password", ("app",)
@@ -47,7 +48,8 @@ class Promotion:
 class LocalCluster(Handle):
     """One writer and `readers` readers, real servers, that answer a client as a cluster of that `kind` does.
 
-    "aurora": as Aurora MySQL; "multi-az": as an RDS Multi-AZ DB cluster; "group-replication": as MySQL's Group
+    "aurora": as Aurora MySQL; "global": as an Aurora global database, with every second instance in another region,
+    where it can be promoted; "multi-az": as an RDS Multi-AZ DB cluster; "group-replication": as MySQL's Group
     Replication; "replication": as what they are, a MariaDB primary and its replicas.
     `port` is a free one unless given. The cluster ends with this process, however that ends; with `detached` it
     lives on until stop() is called on a handle from `attach(name)`.
@@ -108,6 +110,11 @@ class LocalCluster(Handle):
     def host_pattern(self) -> str:
         """What `cluster_instance_host_pattern` must be: `?` stands for an instance's id."""
         return self._settings.host_pattern
+
+    @property
+    def regional_host_patterns(self) -> str:
+        """What `global_cluster_instance_host_patterns` must be for a global database."""
+        return ",".join(f"{region}:{self.host_pattern}:{self.port}" for region in REGIONS)
 
     def promote(self, instance: "Instance | str | None" = None) -> Promotion:
         """Make a reader the writer; by default the one that has most. No row a client was told of is lost.

@@ -3,6 +3,7 @@
 import pytest
 
 from django_aurora_routing.core.absence import NOBODY_AWAY, Absences
+from django_aurora_routing.core.asking import Preference
 from django_aurora_routing.core.detection import Detection
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.keepalive import KeepAlive
@@ -73,7 +74,7 @@ def test_the_settings_of_the_wrappers_documentation_work() -> None:
         ),
         ({"failover_writer_reconnect_interval_sec": "2"}, "reconnect_interval", 2.0),
         ({"auxiliary_query_timeout_sec": 1.5}, "probe_timeout", 1.5),
-        ({"monitoring_connection_priority": "writer-or-reader"}, "priority", ("writer_or_reader",)),
+        ({"monitoring_connection_priority": "writer-or-reader"}, "priority", (Preference(),)),
         ({"tcp_keepalive": True, "tcp_keepalive_time": 9}, "keepalive", KeepAlive(True, idle=9)),
         ({"max_reader_lag_ms": 250}, "preferences", Preferences(max_lag=0.25)),
         (
@@ -180,7 +181,7 @@ def test_a_reader_endpoint_means_readers() -> None:
         (
             {"monitoring_connection_priority": "strict-reder"},
             "OPTIONS['monitoring_connection_priority']",
-            "'strict_reader'",
+            "'strict-reader'",
         ),
         ({"failover_writer_reconnect_interval_sec": 0.01}, "OPTIONS['failover_writer_reconnect_interval_sec']", "from"),
         ({"pool_size": 5}, "OPTIONS['pool_size']", "cannot be used here. Use CONN_MAX_AGE."),

@@ -22,8 +22,8 @@ from django_aurora_routing.core.failover import (
     place_of,
 )
 from django_aurora_routing.core.options import FailoverMode
-from django_aurora_routing.core.regions import ALL_REGIONS, REGION_MODES, Readers, Regions
-from django_aurora_routing.core.topology import Instance, Role, Topology
+from django_aurora_routing.core.regions import ALL_REGIONS, REGION_MODES, Duty, Regions, has_to_be_believed
+from django_aurora_routing.core.topology import Instance, Observation, Role, Topology
 
 EU, US, AP = "eu-west-1", "us-east-1", "ap-south-1"
 
@@ -190,6 +190,35 @@ def test_a_reader_that_forwards_writes_is_the_right_place_until_the_writer_comes
         assert place_of(Address("127.0.0.12"), FailoverMode.STRICT_WRITER, view, regions) is place
 
 
+# -- a writer that nobody here can ask
+
+
+@pytest.mark.parametrize(
+    ("known", "by", "claimed", "is_trusted", "expected"),
+    [
+        pytest.param(11, 12, 13, True, False, id="the known writer can be asked"),
+        pytest.param(11, 11, 13, True, True, id="it says itself that it is none any more"),
+        pytest.param(11, 12, 13, False, True, id="it is in doubt"),
+        pytest.param(None, 12, 13, False, True, id="there is none"),
+        pytest.param(13, 12, 15, True, True, id="that one could not be asked either"),
+        pytest.param(13, 12, 13, True, False, id="that is no news"),
+        pytest.param(13, 12, 11, True, False, id="who is within reach speaks for itself"),
+        pytest.param(11, 12, None, False, False, id="nobody is named"),
+    ],
+)
+def test_hearsay_counts_about_a_writer_that_is_out_of_reach_alone(
+    known: int | None, by: int, claimed: int | None, is_trusted: bool, expected: bool
+) -> None:
+    def named(writer: int | None) -> tuple[Instance, ...]:
+        where = {11: EU, 12: EU, 13: US, 15: AP}
+        return tuple(instance(n, r, Role.WRITER if n == writer else Role.READER) for n, r in where.items())
+
+    seen = Observation(str(by), True, named(claimed))
+    topology = Topology(named(known), 1)
+    assert has_to_be_believed(seen, topology, is_trusted=is_trusted, accessible=frozenset({EU})) is expected
+    assert not has_to_be_believed(seen, topology, is_trusted=is_trusted, accessible=frozenset())
+
+
 # -- by chance
 
 NAMES = st.sampled_from([EU, US, AP])
@@ -217,12 +246,11 @@ def test_nobody_is_connected_to_who_is_out_of_reach(view: View, mode: FailoverMo
     assert them.writer in (None, view.topology.writer)
     if them.writer is not None and regions.writer_stays:
         assert them.writer.region == regions.rw_home
-    if regions.readers_stay or them.forwards:
+    if regions.readers_stay or them.duty is Duty.FORWARD:
         assert {i.region for i in them.readers} <= {regions.rw_home}
-    if them.wish.readers is Readers.NONE and not them.forwards:
+    if them.duty is Duty.WRITE:
         assert not them.readers
     if them.refusal:
-        assert not them.readers
         assert them.writer is None
 
 

@@ -68,13 +68,14 @@ ALL = (instance("11", Role.WRITER, age=0.0), instance("12", lag=0.5, age=2.0), i
 
 def test_a_lag_was_true_when_the_server_measured_it() -> None:
     view = View(Topology(ALL, asked_at=100.0), confirmed_at=1.0)
-    assert observed_lags(view) == (Lag("12", 0.5, 98.0), Lag("13", 0.1, -math.inf))
+    assert observed_lags(view, view.live_readers) == (Lag("12", 0.5, 98.0), Lag("13", 0.1, -math.inf))
 
 
 def test_a_reader_that_is_set_aside_has_no_lag() -> None:
     view = View(Topology(ALL, asked_at=100.0), confirmed_at=1.0, set_aside=frozenset({ALL[1].address}))
-    assert [lag.reader for lag in observed_lags(view)] == ["13"]
+    assert [lag.reader for lag in observed_lags(view, view.live_readers)] == ["13"]
 
 
 def test_no_lag_is_known_while_the_writer_is_in_doubt() -> None:
-    assert observed_lags(View(Topology(ALL, asked_at=100.0), confirmed_at=1.0, suspected_at=2.0)) == ()
+    view = View(Topology(ALL, asked_at=100.0), confirmed_at=1.0, suspected_at=2.0)
+    assert observed_lags(view, view.live_readers) == ()

@@ -48,7 +48,7 @@ def topology(**columns: Any) -> dict[str, Sequence[Mapping[str, Any]]]:
 @pytest.mark.parametrize(
     ("answers", "is_listed", "name", "questions"),
     [
-        (variables(aurora_version="8.0.mysql_aurora.3.08.0", report_host="x"), False, "aurora-mysql", 1),
+        (variables(aurora_version="8.0.mysql_aurora.3.08.0", report_host="x"), False, "aurora-mysql", 2),
         (variables(group_replication_group_name="aaaa", report_host="x"), False, "group-replication-mysql", 1),
         (variables(group_replication_group_name="", report_host=""), False, "mysql", 1),
         (variables(group_replication_group_name="", report_host=""), True, "replication-mysql", 1),

@@ -3,13 +3,14 @@
 from ..errors import LabError
 from .aurora import AURORA
 from .base import Kind
+from .global_database import GLOBAL_DATABASE
 from .group_replication import GROUP_REPLICATION
 from .multi_az import MULTI_AZ
 
 REPLICATION = Kind("replication")
 """A plain primary and its replicas: MariaDB as it is. Nothing but the servers themselves tells of it."""
 
-KINDS = {kind.name: kind for kind in (AURORA, MULTI_AZ, REPLICATION, GROUP_REPLICATION)}
+KINDS = {kind.name: kind for kind in (AURORA, GLOBAL_DATABASE, MULTI_AZ, REPLICATION, GROUP_REPLICATION)}
 
 
 def find_kind(name: str) -> Kind:
