@@ -34,11 +34,11 @@ class Balance:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster: Cluster = weakref.proxy(cluster)
-        self._rng = random.Random()
         self.after_fork()
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
+        self._rng = random.Random()  # not the parent's, or all children would draw the same lots
         self._granted: dict[str, tuple[Move, ...]] = {}  # by alias
         self._next_at = float("-inf")
         self._fit: dict[str, frozenset[Address]] = {}

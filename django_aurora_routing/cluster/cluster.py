@@ -410,6 +410,7 @@ class Cluster:
         self.host_monitor.after_fork()
         self.member_lists.after_fork()
         self.balance.after_fork()
+        self._turns = {}
         self.zones.after_fork()
         for activity in self.watched():
             activity.inherited = True

@@ -36,12 +36,12 @@ class TopologyMonitor:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster: Cluster = weakref.proxy(cluster)
-        self._rng = random.Random()
         self._connection: Connection | None = None
         self.after_fork()
 
     def after_fork(self) -> list[Connection]:
         inherited, self._connection = self._connection, None
+        self._rng = random.Random()
         self._asked: Address | None = None
         self._absences = self._cluster.settings.absences
         self._hurry_until = self._next_round_at = float("-inf")

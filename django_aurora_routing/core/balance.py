@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from .endpoints import Address
 
-TOLERANCE = 0.05
-"""How far from their shares two readers may be, as a part of these: together 10 %, which nobody feels."""
+TOLERANCE = 0.04
+"""How far from their shares two readers may be, as a part of these: together 8 %, which nobody feels."""
 
 _ALMOST = 1e-9
 
