@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .backends.observing import cluster_for
     from .cluster.registry import release_resources
     from .errors import (
         FailoverError,
@@ -41,6 +42,7 @@ __all__ = [
     "WritePrevented",
     "apply_token",
     "atomic",
+    "cluster_for",
     "connection",
     "current_alias",
     "current_scope",
@@ -64,6 +66,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "apply_token": ".routing.tokens",
     "atomic": ".routing",
+    "cluster_for": ".backends.observing",
     "connection": ".routing",
     "current_alias": ".routing",
     "current_scope": ".routing.scopes",

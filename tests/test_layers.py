@@ -58,7 +58,7 @@ HOUSE = {
     "admin": Room({*EVERYTHING_BUT_LAB, "apps", "checks"}, DJANGO),
     "management": Room({*EVERYTHING_BUT_LAB, "apps", "checks"}, DJANGO),
     "lab": Room(set(), {"mysql", "pytest"}),
-    "__init__": Room({"cluster", "retries", "routing", *SHARED}, set()),
+    "__init__": Room({"backends", "cluster", "retries", "routing", *SHARED}, set()),
 }
 # Core and dialects are given chance and are never its source: of `random` they may name the type alone.
 ONLY_THE_TYPE_RANDOM = {"core", "dialects"}

@@ -20,8 +20,10 @@ from ..core.detection import Detection
 from ..core.endpoints import Address, HostPattern, parse_endpoint
 from ..core.failover import View
 from ..core.identity import is_of_another_cluster
+from ..core.news import Doubt, changes, doubt_after
 from ..core.regions import has_to_be_believed, is_reachable
 from ..core.selection import Facts, Weights
+from ..core.snapshot import ClusterSnapshot, snapshot
 from ..core.topology import Instance, Observation, updated_topology
 from ..core.zones import with_zones
 from ..dialects.base import Dialect
@@ -32,6 +34,7 @@ from .gate import Gate
 from .host_monitor import HostMonitor
 from .link import Links
 from .meeting import Met
+from .outbox import OUTBOX, Change
 from .remarks import Remarks
 from .response_times import ResponseTimes
 from .topology_monitor import TopologyMonitor
@@ -109,6 +112,7 @@ class Cluster:
         self._failure: tuple[Links, BaseException] | None = None
         self._refused: Links | None = None
         self._problem = ""
+        self._doubt: Doubt | None = None
         self._answered_at = float("-inf")  # when somebody was asked who is part of it, and said so
         self._remarks = Remarks(key)
         self._is_met = False
@@ -241,7 +245,7 @@ class Cluster:
             else:
                 self.view = view  # nothing that anybody waits for; in an outage the readers say so all the time
         if moved:
-            logger.info("%s: topology is now: %s", self.key, topology)
+            logger.info("%s: %s. Topology is now: %s", self.key, changes(old.topology, topology), topology)
             self.zones.look()
         self._remarks.look(seen, old.topology, topology)
         if set_aside - old.set_aside:
@@ -292,7 +296,7 @@ class Cluster:
     def suspect(self, address: Address, reason: str) -> None:
         """An instance failed somebody: a writer has to confirm itself, a reader is set aside until reached again."""
         now = time.monotonic()
-        with self._changing():
+        with self._changing(reason):
             old = self.view
             self.failures[address] += 1
             writer = old.topology.writer
@@ -324,14 +328,38 @@ class Cluster:
             self._replace(self.view, True)
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Hold the lock for the block. Who waits at the gate hears of a new view afterwards, when it is let go."""
+    def _changing(self, reason: str = "") -> Iterator[None]:
+        """Hold the lock for the block. Who waits at the gate hears of a new view afterwards, when it is let go.
+
+        So do those who listen to signals, of a cluster that is settled; `reason` is told to them.
+        """
         with self._changed:
-            before = self.view.version
+            before = self.view
             yield
-            is_new = self.view.version != before
+            is_new = self.view.version != before.version
+            if is_new and self.is_settled:
+                self._put_out(before, reason)
         if is_new:
             self.gate.look_again()
+            OUTBOX.wake()
+
+    def _put_out(self, before: View, reason: str) -> None:
+        """Hold the lock."""
+        doubt = self._doubt
+        self._doubt = doubt_after(doubt, before, self.view, time.monotonic())
+        assert self.dialect is not None
+        OUTBOX.put(Change(self.key, self.dialect.name, before, self.view, doubt, reason))
+
+    def settle(self) -> None:
+        """It is known to be no other's: from now on its changes are told, after what has become known before."""
+        with self._changed:
+            if not self.is_settled:
+                self.is_settled = True
+                self._put_out(View(), "")
+
+    def snapshot(self) -> ClusterSnapshot | None:
+        """What is known of it now; None before it has been met."""
+        return None if self.dialect is None else snapshot(self.key, self.dialect.name, self.view, time.monotonic())
 
     def _replace(self, view: View, moved: bool) -> None:
         """In `_changing()`. Publish a new view and tell those who wait."""

@@ -195,6 +195,7 @@ class Search:
                     if not is_current():
                         continue  # that may have taken its time
                     if seat.connection is not None:
+                        self._say("takes a kept session on", step)
                         return Opened(seat.connection, address, view.generation, seat.taken())
                 outcome: Opened | Failed | None
                 if has_turn := stack.enter_context(turn()):
@@ -204,8 +205,7 @@ class Search:
                     outcome = cluster.gate.last_failure(address)  # of others
             if isinstance(outcome, Opened):
                 cluster.offer(self.links, known_to_work=True)
-                role = step.instance.role.value
-                logger.debug("%s: connected to %s (%s): %s", cluster.key, step.instance.id, role, step.reason)
+                self._say("is connected to", step)
                 return replace(outcome, duty=self.duty_at(address, view))
             if outcome is None:
                 continue
@@ -220,6 +220,11 @@ class Search:
             cluster.suspect(address, reason)
             if error is not None and not options.uses_failover and not self.candidates(view).wants_reader:
                 return Refused(reason, error)
+
+    def _say(self, verb: str, step: Connect) -> None:
+        instance = step.instance
+        what = (self.cluster.key, self.alias, verb, instance.id, instance.role.value, instance.address)
+        logger.debug("%s: alias %r %s %s (%s, %s): %s", *what, step.reason)
 
     def _try(
         self, step: Connect, params: Mapping[str, Any], deadline: float, is_confirmed: bool, seat: Seat | None

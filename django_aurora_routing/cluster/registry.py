@@ -12,6 +12,7 @@ from ..core.identity import are_alike, share_an_instance
 from ..forks import in_each_child
 from .cluster import Cluster
 from .meeting import TwoClusters
+from .outbox import OUTBOX
 from .pools import close_all_pools
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,10 @@ def settle(key: Hashable, cluster: Cluster) -> Cluster | TwoClusters:
         if same is not None:
             _clusters[key] = same
         elif rival is None:
-            cluster.is_settled = True
-            return cluster
+            cluster.settle()
+    if same is None and rival is None:
+        OUTBOX.wake()
+        return cluster
     cluster.release(time.monotonic())
     if same is None:
         assert rival is not None
