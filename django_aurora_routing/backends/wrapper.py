@@ -203,6 +203,7 @@ class ClusterWrapperMixin(
         if self._activity.inherited:
             self._leave_to_parent()
             return
+        search.cluster.go_on()
         if self.phase is not Phase.STATEMENT or self.in_atomic_block or not self.autocommit:
             return
         address, view = self._activity.address, search.cluster.view

@@ -143,6 +143,12 @@ class Cluster:
         with self._changed:
             self._activities.add(activity)
             self.touch()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Have its topology monitor run, which may have been left in a parent process, released, or without use."""
+        if self.is_made_of_instances:
+            self.topology_monitor.start()
 
     def touch(self) -> None:
         """Somebody uses it, or is about to."""
@@ -417,10 +423,11 @@ class Cluster:
     # -- ending
 
     def release(self, until: float) -> None:
-        """Stop the monitors, which then close their connections; the next connection starts them again.
+        """Stop the monitors, which then close their connections; the next use of a connection starts them again.
 
         Waits for their end at most until then (`time.monotonic()`).
         """
+        self.reconsider()
         self.topology_monitor.stop(until)
         self.writer_search.stop(until)
         self.host_monitor.stop(until)
@@ -444,6 +451,9 @@ class Cluster:
             activity.inherited = True
             if activity.connection is not None:
                 inherited.append(activity.connection)
+        # Each is watched again with its next connection. Those of other threads have none, and be it that they were
+        # connecting or in the middle of a statement: the marks of that would stay for ever.
+        self._activities = weakref.WeakSet()
         for connection in inherited:
             self.links.topology.driver.abort(connection, only_here=True)
         self.generation += 1  # makes each connection look at itself before its next use

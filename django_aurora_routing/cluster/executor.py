@@ -64,6 +64,11 @@ class BackgroundThread(Generic[Owner]):
                     return
                 self._thread = thread
 
+    def start(self) -> None:
+        """Have the thread run; where it does, it takes no turn for this."""
+        if self._thread is None or self._stopping:
+            self.wake()
+
     def stop(self, timeout: float = 0.0) -> None:
         """End after the current turn, and wait for that at most `timeout` seconds. It can be woken up again."""
         with self._lock:

@@ -53,6 +53,10 @@ class TopologyMonitor:
     def wake(self) -> None:
         self._thread.wake()
 
+    def start(self) -> None:
+        """Go on after a fork, a `stop()`, or a time without use; nobody is asked sooner for it while it is running."""
+        self._thread.start()
+
     def hurry(self) -> None:
         """Ask at the high rate for half a second more. Returns at once; however many call it, the rate is the same."""
         now = time.monotonic()

@@ -221,6 +221,48 @@ def test_a_childs_end_leaves_the_parents_session_alone(cluster: LocalCluster, ta
     assert done.stdout.endswith("codes [0, 0, 0] same True\n"), done.stderr
 
 
+AMID = (
+    CHILD[: CHILD.index("use(1)")]
+    + """
+def sleep():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT SLEEP(600)")
+
+use(1)
+cluster = connection.known_cluster()
+threading.Thread(target=sleep, daemon=True).start()
+while not any(activity.busy for activity in cluster.watched()):
+    time.sleep(0.01)
+if (pid := os.fork()) == 0:
+    connections.close_all()
+    use(2)
+    threads = [thread.name for thread in threading.enumerate()]
+    watched = [(activity.busy, activity.inherited) for activity in cluster.watched()]
+    print(watched, any(name.startswith("aurora-topology") for name in threads), flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+os._exit(0)
+"""
+)
+
+
+def test_a_child_has_a_monitor_of_its_own_and_watches_nothing_of_its_parents_threads(
+    cluster: LocalCluster, table: str
+) -> None:
+    source = AMID.format(
+        engine=ENGINE,
+        root=os.fspath(Path(__file__).resolve().parents[2]),
+        user=cluster.user,
+        password=cluster.password,
+        host=cluster.writer_endpoint.host,
+        port=cluster.writer_endpoint.port,
+        pattern=cluster.host_pattern,
+    )
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(source)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "[(False, False)] True\n", done.stderr
+
+
 AT_EXIT = CHILD[: CHILD.index("use(1)")] + "import atexit; atexit.register(lambda: use(1))"
 
 

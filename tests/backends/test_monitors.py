@@ -8,6 +8,7 @@ import time
 import pytest
 from django.db import OperationalError, connections
 
+from django_aurora_routing import release_resources
 from django_aurora_routing.lab import LocalCluster
 
 from .conftest import Aliases
@@ -35,6 +36,21 @@ def test_a_host_that_takes_no_more_connections_is_alive(cluster: LocalCluster, a
             connections[alias].close()
         cluster.writer.query(f"SET GLOBAL max_connections = {before}")
     assert rows(cluster) == [2]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_released_monitors_go_on_at_the_next_use(cluster: LocalCluster, aliases: Aliases, is_kept: bool) -> None:
+    alias = aliases.add("r", read_only=True)
+    server_of(alias)
+    monitor = connections[alias].known_cluster().topology_monitor
+    before = connections[alias].connection
+    release_resources(10)
+    assert not monitor.is_running
+    if not is_kept:
+        connections[alias].close()
+    server_of(alias)
+    assert monitor.is_running
+    assert (connections[alias].connection is before) is is_kept
 
 
 def test_a_load_that_changes_while_one_connects_makes_no_writer_a_wrong_one(
