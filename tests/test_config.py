@@ -14,7 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.test import override_settings
 
+from django_aurora_routing.backends.wiring import parse_settings
 from django_aurora_routing.config import ENGINE, ENGINES, SCHEME, clusters_of, databases
+from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.routing.clusters import Cluster, clusters, found, told
 
 HOST = "shop.cluster-abc123.eu-west-1.rds.amazonaws.com"
@@ -30,6 +32,16 @@ def test_one_url_of_a_cluster_gives_a_writer_and_a_reader() -> None:
         "reader": {**same, "OPTIONS": {"read_only": True}, "TEST": {"MIRROR": "default"}, "ATOMIC_REQUESTS": False},
     }
     assert found(connections.configure_settings(made)) == [Cluster("default", "default", ("reader",))]
+
+
+def test_the_servers_of_a_plain_primary_are_an_option_of_both() -> None:
+    names = ["db1.internal", "db2.internal"]
+    listed = databases("aurora-mysql://shop:secret@db1.internal/shop", OPTIONS={"hosts": names})
+    assert [made["OPTIONS"]["hosts"] for made in listed.values()] == [names, names]
+    in_url = databases("aurora-mysql://shop:secret@db1.internal/shop?hosts=db1.internal,db2.internal")
+    parsed = [parse_settings(made, (), {}).options for made in (*listed.values(), *in_url.values())]
+    assert {options.hosts for options in parsed} == {(Address("db1.internal"), Address("db2.internal"))}
+    assert [options.read_only for options in parsed] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
