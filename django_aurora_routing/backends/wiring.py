@@ -10,11 +10,12 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from ..cluster.cluster import Cluster, ClusterSettings
+from ..cluster.cluster import Cluster
 from ..cluster.connector import Search
 from ..cluster.credentials import CREDENTIALS
 from ..cluster.link import Link, Links
 from ..cluster.registry import cluster_of, known_cluster
+from ..cluster.settings import ClusterSettings
 from ..conf import did_you_mean, routing_settings
 from ..core.endpoints import (
     DEFAULT_PORT,

@@ -12,19 +12,15 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 
-from ..core.absence import Absences
-from ..core.asking import Preference, default_of_region
-from ..core.detection import Detection
-from ..core.endpoints import Address, HostPattern, parse_endpoint
+from ..core.endpoints import Address
 from ..core.failover import View
-from ..core.identity import is_of_another_cluster
 from ..core.news import Doubt, changes, doubt_after
-from ..core.regions import has_to_be_believed, is_reachable
+from ..core.regions import has_to_be_believed
 from ..core.selection import Facts, Weights
 from ..core.snapshot import ClusterSnapshot, snapshot
-from ..core.topology import Instance, Observation, updated_topology
+from ..core.topology import Observation, updated_topology
 from ..core.zones import with_zones
 from ..dialects.base import Dialect
 from .activity import Activity
@@ -37,61 +33,16 @@ from .meeting import Met
 from .outbox import OUTBOX, Change
 from .remarks import Remarks
 from .response_times import ResponseTimes
+from .settings import ClusterSettings
+from .strangers import Strangers
 from .topology_monitor import TopologyMonitor
 from .writer_search import WriterSearch
 from .zones import Zones
 
 logger = logging.getLogger(__name__)
 
-FORSAKEN = 30.0
-"""Seconds without an answer of any known instance, after which HOST is followed to a cluster of other instances."""
-
 FIRST_ROUND = 0.5
 """Seconds that the first meeting waits for all instances, where each has to be asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterSettings:
-    """What a cluster is known by before anybody has connected. Times in seconds.
-
-    `lists_instances`: `seed` and `hosts` are the servers themselves, should they turn out to be plain ones.
-    """
-
-    seed: Address
-    hosts: tuple[Address, ...]
-    pattern: HostPattern | None
-    dialect: str | None
-    refresh: float
-    high_refresh: float
-    reconnect_interval: float
-    probe_timeout: float
-    priority: tuple[Preference, ...]
-    detection: Detection
-    disposal: float
-    absences: Absences
-    lists_instances: bool = False
-    global_priority: tuple[Preference, ...] = ()
-    accessible: frozenset[str] = frozenset()
-
-    def reaches(self, instance: Instance) -> bool:
-        """Whether an instance may be connected to: in a global database, some regions may be out of reach."""
-        return is_reachable(instance, self.accessible)
-
-    def priority_in(self, primary: str) -> tuple[Preference, ...]:
-        """Whom a monitor rather asks; `primary` is the writer's region, which there is in a global database alone."""
-        if not primary:
-            return self.priority
-        return self.global_priority or default_of_region(parse_endpoint(self.seed.host).region)
-
-    @property
-    def names(self) -> tuple[Address, ...]:
-        """All that lead to the cluster, HOST first."""
-        return tuple(dict.fromkeys((self.seed, *self.hosts)))
-
-    @property
-    def monitoring(self) -> tuple[object, ...]:
-        """All but the seed: what aliases of one cluster have to agree on."""
-        return astuple(self)[1:]
 
 
 class Cluster:
@@ -113,7 +64,7 @@ class Cluster:
         self._refused: Links | None = None
         self._problem = ""
         self._doubt: Doubt | None = None
-        self._answered_at = float("-inf")  # when somebody was asked who is part of it, and said so
+        self._strangers = Strangers(key)
         self._remarks = Remarks(key)
         self._is_met = False
         self._activities: weakref.WeakSet[Activity] = weakref.WeakSet()
@@ -219,7 +170,9 @@ class Cluster:
 
     def publish(self, seen: Observation, asked_at: float, asked: Address) -> None:
         """Take in what the server that `asked` leads to said at `asked_at`."""
-        if not self._is_of_this_cluster(seen, asked_at, asked):
+        is_named = asked in self.settings.names
+        if problem := self._strangers.look(self.view.topology, seen, asked_at, asked, is_named=is_named):
+            self._problem = problem
             return
         with self._changing():
             old, reaches = self.view, self.settings.reaches
@@ -267,26 +220,6 @@ class Cluster:
         with self._changing():
             self.view = replace(self.view, topology=with_zones(self.view.topology, self.zones.known))
         self.topology_monitor.wake()
-
-    def _is_of_this_cluster(self, seen: Observation, asked_at: float, asked: Address) -> bool:
-        """Whether to take it in: not what is told by another cluster, to which a name or an address leads by now.
-
-        When the name is the alias's own, and nobody of the known instances has answered for long, they are no more:
-        the cluster was made anew, or HOST was moved.
-        """
-        if not is_of_another_cluster(self.view.topology, seen):
-            self._answered_at = max(self._answered_at, asked_at)
-            return True
-        others = ", ".join(sorted(instance.id for instance in seen.instances))
-        if asked in self.settings.names and seen.is_from_writer and asked_at - self._answered_at > FORSAKEN:
-            logger.warning("%s: %s leads to another cluster now (%s), and is followed there", self.key, asked, others)
-            self._answered_at = asked_at
-            return True
-        problem = f"{asked} leads to another cluster ({others}), of which none of the known instances is part"
-        if self._problem != problem:
-            logger.warning("%s: %s; it is not taken for this one", self.key, problem)
-        self._problem = problem
-        return False
 
     def request_newer(self) -> None:
         """Have the topology refreshed soon and for a while, for somebody who waits for readers to catch up."""

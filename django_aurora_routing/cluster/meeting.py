@@ -21,7 +21,7 @@ from .link import Links
 from .names import Resolve, names_behind, rds_name_behind
 
 if TYPE_CHECKING:
-    from .cluster import ClusterSettings
+    from .settings import ClusterSettings
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from django_aurora_routing.cluster.cluster import FORSAKEN, Cluster
+from django_aurora_routing.cluster.cluster import Cluster
+from django_aurora_routing.cluster.strangers import FORSAKEN
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.topology import Instance, Observation, Role
 

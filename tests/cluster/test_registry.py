@@ -11,7 +11,8 @@ import pytest
 from django_aurora_routing.backends.wiring import cluster_settings_of
 from django_aurora_routing.cluster import registry
 from django_aurora_routing.cluster.activity import Activity
-from django_aurora_routing.cluster.cluster import Cluster, ClusterSettings
+from django_aurora_routing.cluster.cluster import Cluster
+from django_aurora_routing.cluster.settings import ClusterSettings
 from django_aurora_routing.core.options import Options
 
 SETTINGS = cluster_settings_of({"HOST": "nowhere"}, Options(disposal=0.0))
