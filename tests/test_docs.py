@@ -44,7 +44,7 @@ CHECK_IDS = sorted({found for path in CHECKS_IN for found in re.findall(r"\b[EWI
 
 @pytest.mark.parametrize("name", [row.name for row in OPTION_TABLE.values() if row.active])
 def test_an_option_with_an_effect_is_in_the_table(name: str) -> None:
-    assert f"* - ``{name}``" in PAGES["options"]
+    assert f"* - ``{name}``" in PAGES["options"].replace("``\\ ``", "")  # a long one may be broken
 
 
 def test_each_plugin_has_one_row_and_no_other_name_has() -> None:

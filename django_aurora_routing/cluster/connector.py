@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Hashable, Mapping
@@ -13,12 +14,26 @@ from typing import Any
 
 from ..core.custom_endpoints import allowed_ids
 from ..core.endpoints import Address
-from ..core.failover import AwaitTopology, Connect, GiveUp, Place, Plan, Step, View, candidates, next_step, place_of
+from ..core.failover import (
+    AwaitTopology,
+    Connect,
+    GiveUp,
+    Place,
+    Plan,
+    Step,
+    View,
+    candidates,
+    first_mode,
+    modes_of,
+    next_step,
+    place_of,
+)
 from ..core.failures import Failure, classify_mysql
-from ..core.options import Options
+from ..core.initial import AS_AFTER_A_FAILOVER, Start, Substitution, start_of
+from ..core.options import FailoverMode, Options
 from ..core.preferences import Preferences
 from ..core.regions import Candidates, Duty
-from ..core.topology import Role
+from ..core.topology import Instance, Role
 from ..drivers.base import Connection, Driver
 from .activity import Activity
 from .cluster import Cluster
@@ -83,6 +98,11 @@ class Search:
             return preferences
         return replace(preferences, allowed=allowed_ids(members, self.cluster.view.topology))
 
+    @property
+    def _meeting_limit(self) -> float:
+        """How long it may take to find out what HOST is part of."""
+        return min(self.options.connect_limit, self.options.initial.topology_wait or math.inf)
+
     def candidates(self, view: View | None = None) -> Candidates:
         """Who the alias may be on by role and region, as far as is known now, or was in that view."""
         return candidates(view or self.cluster.view, self.options.failover_mode, self.options.regions)
@@ -95,8 +115,14 @@ class Search:
 
     def place_of(self, address: Address) -> Place:
         """Whether a connection to `address` is where the alias wants it, as far as is known now."""
+        view, preferences = self.cluster.view, self.preferences
+        places = [place_of(address, mode, view, self.options.regions, preferences) for mode in self._modes()]
+        return min(places, key=list(Place).index)
+
+    def _modes(self) -> tuple[FailoverMode, ...]:
+        """What a connection may have been made for: where new ones go, and where they go after a failure."""
         options = self.options
-        return place_of(address, options.failover_mode, self.cluster.view, options.regions, self.preferences)
+        return modes_of(start_of(options.initial, self.cluster.view.topology), options.failover_mode)
 
     def _plan(self, deadline: float) -> Plan:
         options = self.options
@@ -107,7 +133,7 @@ class Search:
         cluster = self.cluster
         if cluster.is_settled:
             return self
-        if (failure := cluster.ensure_known(self.links, time.monotonic() + self.options.connect_limit)) is not None:
+        if (failure := cluster.ensure_known(self.links, time.monotonic() + self._meeting_limit)) is not None:
             return Refused(str(failure), failure)
         settled = settle(self.key, cluster)
         return replace(self, cluster=settled) if isinstance(settled, Cluster) else Refused(str(settled), settled)
@@ -141,7 +167,7 @@ class Search:
     ) -> Opened | Refused:
         options, cluster = self.options, self.cluster
         now = time.monotonic()
-        if (failure := cluster.ensure_known(self.links, now + options.connect_limit)) is not None:
+        if (failure := cluster.ensure_known(self.links, now + self._meeting_limit)) is not None:
             return Refused(str(failure), failure)
         assert cluster.dialect is not None
         if not cluster.dialect.is_cluster:
@@ -153,18 +179,57 @@ class Search:
             return Refused(problem, None)
         limit = options.failover_timeout if options.uses_failover else options.connect_limit
         strategy = options.failover_reader_strategy if after_failure else options.reader_strategy
+        start, mode = AS_AFTER_A_FAILOVER, options.failover_mode
+        if not after_failure:
+            initial = options.initial
+            start, limit = start_of(initial, cluster.view.topology), initial.retry_timeout or limit
+            strategy = initial.strategy or strategy
+            mode = first_mode(start, mode, cluster.view, random.Random())
         turn = cluster.turn(self.alias)
-        plan = replace(self._plan(now + limit), strategy=strategy, turn=turn, goal=goal)
+        plan = replace(self._plan(now + limit), mode=mode, strategy=strategy, turn=turn, goal=goal)
+        if start.role is not None:  # said of new connections, it comes before what a failover in some region wants
+            plan = replace(plan, regions=replace(plan.regions, active=None, inactive=None))
         if options.zone_source is not None:
             cluster.zones.want(options.zone_source)
         if self.measuring is not None:
             cluster.response_times.want(self.measuring, options.response_interval)
         # The first meeting was before that: the writer has called itself one then, but maybe by another name.
-        return self._follow(plan, params, activity, time.monotonic())
+        is_first = not after_failure
+        if start.role is Substitution.NONE:
+            opened = self._open_host(start, params, plan.deadline)
+            if opened is not None:
+                return opened
+            is_first, plan = False, self._plan(plan.deadline)
+        return self._follow(plan, params, activity, time.monotonic(), start, is_first)
+
+    def _open_host(self, start: Start, params: Mapping[str, Any], deadline: float) -> Opened | Refused | None:
+        """Connect to HOST itself, again until its server has the role that it must have. None for: by failover."""
+        cluster, options, host = self.cluster, self.options, self.options.initial.host
+        assert cluster.dialect is not None
+        while True:
+            version = cluster.view.version
+            step = Connect(Instance(str(host), host, start.verified or Role.WRITER), "HOST itself")
+            outcome = self._try(step, params, deadline, start.verified is None, None)
+            if isinstance(outcome, Opened):
+                try:
+                    ask = partial(self.driver.ask, outcome.connection)
+                    there = cluster.dialect.observe(ask, host, cluster.settings.pattern).server_id
+                except BaseException:
+                    self.driver.close(outcome.connection)
+                    raise
+                found = next((i.address for i in cluster.view.topology.instances if i.id == there), host)
+                logger.debug("%s: connected to %s, which is %s", cluster.key, host, there)
+                return replace(outcome, address=found)
+            if outcome.error is not None and outcome.failure is not Failure.BUSY:
+                goes_on = options.uses_failover and options.connect_failover
+                return None if goes_on else Refused(outcome.reason, outcome.error)
+            if time.monotonic() >= deadline:
+                return Refused(f"{host}: {outcome.reason}", outcome.error)
+            cluster.wait_for_news(version, min(deadline, time.monotonic() + options.initial.retry_interval))
 
     def _choose(self, plan: Plan, view: View, rng: random.Random, activity: Activity) -> Step:
         cluster, now = self.cluster, time.monotonic()
-        if not self.candidates(view).wants_reader:
+        if not candidates(view, plan.mode, plan.regions).wants_reader:
             return next_step(plan, view, now, rng)
         with cluster.choosing:  # one after the other, so that each counts for the next
             activity.heading = None
@@ -173,7 +238,15 @@ class Search:
                 activity.heading = step.instance.address
             return step
 
-    def _follow(self, plan: Plan, params: Mapping[str, Any], activity: Activity, began: float) -> Opened | Refused:
+    def _follow(
+        self,
+        plan: Plan,
+        params: Mapping[str, Any],
+        activity: Activity,
+        began: float,
+        start: Start,
+        is_first: bool,
+    ) -> Opened | Refused:
         cluster, options = self.cluster, self.options
         rng = random.Random()
         error: BaseException | None = None
@@ -199,7 +272,9 @@ class Search:
                         return Opened(seat.connection, address, view.generation, seat.taken())
                 outcome: Opened | Failed | None
                 if has_turn := stack.enter_context(turn()):
-                    outcome = self._try(step, params, plan.deadline, cluster.view.confirmed_at > began, seat)
+                    # After a failover, a writer that has confirmed itself while the search went on is not asked again.
+                    is_known = step.instance.role is Role.WRITER and cluster.view.confirmed_at > began
+                    outcome = self._try(step, params, plan.deadline, is_known or not start.is_asked, seat)
                     cluster.gate.note(address, outcome if isinstance(outcome, Failed) else None)
                 else:
                     outcome = cluster.gate.last_failure(address)  # of others
@@ -218,7 +293,8 @@ class Search:
                     return Refused(reason, error)
                 continue
             cluster.suspect(address, reason)
-            if error is not None and not options.uses_failover and not self.candidates(view).wants_reader:
+            goes_on = options.uses_failover or candidates(view, plan.mode, plan.regions).wants_reader
+            if error is not None and not (goes_on and (options.connect_failover or not is_first)):
                 return Refused(reason, error)
 
     def _say(self, verb: str, step: Connect) -> None:
@@ -227,16 +303,19 @@ class Search:
         logger.debug("%s: alias %r %s %s (%s, %s): %s", *what, step.reason)
 
     def _try(
-        self, step: Connect, params: Mapping[str, Any], deadline: float, is_confirmed: bool, seat: Seat | None
+        self, step: Connect, params: Mapping[str, Any], deadline: float, is_known: bool, seat: Seat | None
     ) -> Opened | Failed:
         """Connect to one instance. Returns why not when another try, here or elsewhere, may help; raises otherwise."""
         address = step.instance.address
-        until = min(deadline, time.monotonic() + self.options.connect_limit)
+        limit = self.options.connect_limit
+        if step.instance.role is Role.READER:
+            limit = min(limit, self.options.reader_connect_timeout or limit)
+        until = min(deadline, time.monotonic() + limit)
         generation = self.cluster.generation
         connection: Connection | None = None
         try:
             connection = self.log_in(self.driver, address, params, _left(until))
-            reason = self._wrong_role(connection, step, is_confirmed, _left(until))
+            reason = None if is_known else self._wrong_role(connection, step, _left(until))
             if seat is not None and reason is None:
                 seat.fill(connection)
         except BaseException as exc:
@@ -256,14 +335,9 @@ class Search:
             return Failed(Failure.READ_ONLY, None, reason)
         return Opened(connection, address, generation, seat.taken() if seat is not None else None)
 
-    def _wrong_role(self, connection: Connection, step: Connect, is_confirmed: bool, timeout: float) -> str | None:
-        """Ask the instance for its role: topology ages, and a name may lead to another server by now.
-
-        After a failover, when a writer has confirmed itself while the search went on, it is not asked once more.
-        """
+    def _wrong_role(self, connection: Connection, step: Connect, timeout: float) -> str | None:
+        """Ask the instance for its role: topology ages, and a name may lead to another server by now."""
         wants_writer = step.instance.role is Role.WRITER
-        if wants_writer and is_confirmed:
-            return None
         assert self.cluster.dialect is not None
         refuses = self.cluster.dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql, timeout))
         if refuses == wants_writer:
@@ -276,7 +350,7 @@ class Search:
         One question for both; that it is dead is told by the driver's own errors.
         """
         dialect, role = self.cluster.dialect, self.candidates(self.cluster.view).only_role
-        if dialect is None or not dialect.is_cluster or role is None:
+        if dialect is None or not dialect.is_cluster or role is None or len(self._modes()) > 1:
             self.driver.ask(connection, "SELECT 1", timeout)
             return True
         refuses = dialect.refuses_writes(lambda sql: self.driver.ask(connection, sql, timeout))

@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from .endpoints import Address
+from .initial import Start, Substitution
 from .options import FailoverMode
 from .preferences import (
     ANY_READER,
@@ -20,7 +21,7 @@ from .preferences import (
 from .regions import ALL_REGIONS, Candidates, Readers, Regions, Wish
 from .regions import candidates as candidates_of
 from .selection import NO_FACTS, STRATEGIES, Facts
-from .topology import NOTHING_KNOWN, Instance, Topology, Trust
+from .topology import NOTHING_KNOWN, Instance, Role, Topology, Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,34 @@ def candidates(view: View, mode: FailoverMode, regions: Regions = ALL_REGIONS) -
     return candidates_of(
         _WISHES[mode], regions, readers=view.live_readers, writer=topology.writer, primary=topology.primary_region
     )
+
+
+# Who a new connection may be on, by what takes HOST's place, and by the role that HOST's own server must have.
+_WRITER, _READER = (FailoverMode.STRICT_WRITER,), (FailoverMode.READER_OR_WRITER,)
+_MODES: dict[Substitution | Role | None, tuple[FailoverMode, ...]] = {
+    None: (),
+    Substitution.WRITER: _WRITER,
+    Substitution.READER: _READER,
+    Substitution.ANY: (*_READER, *_WRITER),
+    Substitution.NONE: (),
+    Role.WRITER: _WRITER,
+    Role.READER: _READER,
+}
+
+
+def modes_of(start: Start, mode: FailoverMode) -> tuple[FailoverMode, ...]:
+    """What a connection may have been made for: `mode`, where it goes after a failure, and where new ones go."""
+    takes_any = start.role is Substitution.NONE and start.verified is None
+    others = _MODES[Substitution.ANY] if takes_any else (*_MODES[start.role], *_MODES[start.verified])
+    return tuple(dict.fromkeys((mode, *others)))
+
+
+def first_mode(start: Start, mode: FailoverMode, view: View, rng: random.Random) -> FailoverMode:
+    """Who a new connection may be on; `mode` if nothing is said. Where any will do, each has the same share."""
+    if start.role is Substitution.ANY and view.trusted_writer is not None:
+        is_writers = rng.randrange(len(view.live_readers) + 1) == 0
+        return FailoverMode.STRICT_WRITER if is_writers else FailoverMode.READER_OR_WRITER
+    return next(iter(_MODES[start.role]), mode)
 
 
 def next_step(plan: Plan, view: View, now: float, rng: random.Random, facts: Facts = NO_FACTS) -> Step:

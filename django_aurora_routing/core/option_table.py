@@ -91,6 +91,8 @@ _ACTIVE = (
     _active("failover_timeout_sec", SECONDS, 60.0),  # theirs: 300
     _active("failover_reader_host_selector_strategy", CHOICE, None, STRATEGIES),  # theirs: random; ours: as above
     _active("enable_failover", BOOL, True),
+    _active("enable_connect_failover", BOOL, True),  # theirs: False
+    _active("failover_reader_connect_timeout_sec", SECONDS),  # theirs: 30; ours: as any other connect
     _active("failover_cluster_topology_refresh_rate_sec", SECONDS),  # the first failover's name for the high rate
     _active("failover_writer_reconnect_interval_sec", SECONDS, 0.1, limits=(0.05, 60)),  # theirs: 2
     _active("gdb_accessible_regions", TEXT),
@@ -142,6 +144,14 @@ _ACTIVE = (
     _active("default_host_availability_strategy", CHOICE, "", ("exponential_backoff",)),
     _active("host_availability_strategy_max_retries", INT, 5),
     _active("host_availability_strategy_initial_backoff_time", SECONDS, 30.0),
+    _active("endpoint_substitution_role", CHOICE, None, ("writer", "reader", "any", "none")),
+    _active("verify_opened_connection_type", CHOICE, None, ("writer", "reader", "none")),
+    _active("inactive_cluster_writer_endpoint_substitution_role", CHOICE, "writer", ("writer", "none")),
+    _active("verify_inactive_cluster_writer_endpoint_connection_type", CHOICE, "writer", ("writer", "none")),
+    _active("initial_connection_host_selector_strategy", CHOICE, None, STRATEGIES),  # theirs: random
+    _active("open_connection_retry_timeout_ms", MILLISECONDS),  # theirs: 30000; ours: failover_timeout_sec
+    _active("open_connection_retry_interval_ms", MILLISECONDS, 1.0),
+    _active("wait_for_initial_topology_ms", MILLISECONDS, None, limits=(0, 1_000_000_000)),  # theirs: 0
     _active("custom_endpoint_host", TEXT),  # ours: the endpoint's own name, where HOST is another
     _active("custom_endpoint_info_refresh_rate_ms", MILLISECONDS, 30.0),
     _active("custom_endpoint_idle_monitor_expiration_ms", MILLISECONDS, 900.0),
@@ -180,23 +190,17 @@ _ACTIVE = (
     _active("srw_connect_retry_interval_ms", MILLISECONDS, 0.1),  # as theirs is documented; it waits for 1 s
 )
 _ACCEPTED = _names("""
-    enable_connect_failover enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
+    enable_telemetry telemetry_submit_toplevel telemetry_failover_additional_top_trace
     limitless_wait_for_transaction_router_info bg_suspend_new_blue_connections
 """)
 _ACCEPTED_NUMBERS = _names("""
-    failover_reader_connect_timeout_sec
     limitless_transaction_router_monitor_disposal_time_ms limitless_transaction_router_monitor_interval_ms
     limitless_get_transaction_router_retry_interval_ms limitless_get_transaction_router_max_retries
     limitless_max_retries_ms bg_connect_timeout_ms bg_interval_baseline_ms bg_interval_increased_ms
-    bg_interval_high_ms bg_switchover_timeout_ms open_connection_retry_timeout_ms open_connection_retry_interval_ms
-    wait_for_initial_topology_ms
+    bg_interval_high_ms bg_switchover_timeout_ms
 """)
 _ACCEPTED_TEXTS = _names("""
-    bg_id telemetry_traces_backend
-    telemetry_metrics_backend reader_initial_connection_host_selector_strategy
-    initial_connection_host_selector_strategy endpoint_substitution_role
-    inactive_cluster_writer_endpoint_substitution_role verify_opened_connection_type
-    verify_inactive_cluster_writer_endpoint_connection_type
+    bg_id telemetry_traces_backend telemetry_metrics_backend
 """)
 
 OPTION_TABLE: dict[str, OptionRow] = {
@@ -209,8 +213,11 @@ OPTION_TABLE: dict[str, OptionRow] = {
     )
 }
 
-# Other names that the driver has for an option of ours.
-SPELLINGS = {"connection_timeout": "connect_timeout"}
+# Other names for an option of ours: the driver's, and one that the wrapper has left behind.
+SPELLINGS = {
+    "connection_timeout": "connect_timeout",
+    "reader_initial_connection_host_selector_strategy": "initial_connection_host_selector_strategy",
+}
 
 # A prefixed driver option goes to the connections that a monitor makes, not to the application's.
 MONITOR_PREFIXES = ("topology-monitoring-", "monitoring-", "frt-")

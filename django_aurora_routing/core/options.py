@@ -14,8 +14,9 @@ from .absence import NOBODY_AWAY, Absences, read_absences
 from .asking import DEFAULT_PRIORITY, Preference, read_global_priority, read_priority
 from .custom_endpoints import CustomEndpoint, read_custom_endpoint
 from .detection import DEFAULT_DETECTION, Detection
-from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts
+from .endpoints import Address, EndpointKind, HostPattern, parse_endpoint, parse_host_pattern, parse_hosts, plain_host
 from .global_database import check_isolation, read_regional_patterns, read_regions
+from .initial import PLAIN, InitialConnection, read_initial
 from .keepalive import KeepAlive, read_keepalive
 from .logins import TOKEN_PLUGINS, Login, read_login
 from .option_table import DEFAULT_STRATEGY, LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
@@ -41,6 +42,7 @@ from .tls import demanded_tls
 from .zones import ZoneSource, read_zone_source
 
 _LIMIT = OPTION_TABLE["connect_timeout"]  # which monitors take, too, whatever their driver calls it
+_READER_LIMIT = "failover_reader_connect_timeout_sec"
 
 
 class FailoverMode(enum.Enum):
@@ -87,6 +89,9 @@ class Options:
     response_interval: float = 30.0
     response_params: Mapping[str, object] = field(default_factory=dict, repr=False)
     custom_endpoint: CustomEndpoint | None = None
+    initial: InitialConnection = PLAIN
+    connect_failover: bool = True
+    reader_connect_timeout: float | None = None
     login: Login | None = None
     pool: PoolLimits | None = None
     verification: Verification | None = None
@@ -263,6 +268,9 @@ def _build(
     return Options(
         plugins=plugins,
         custom_endpoint=custom_endpoint,
+        initial=read_initial(given, plugins, Address(plain_host(host or "localhost"), port)),
+        connect_failover=bool(of("enable_connect_failover")),
+        reader_connect_timeout=None if of(_READER_LIMIT) is None else number(_READER_LIMIT),
         cluster_id=given.text("cluster_id"),
         host_pattern=pattern,
         regional_patterns=read_regional_patterns(given, port),

@@ -35,7 +35,7 @@ def _row(name: str, *switches_on: str, options: str = "", extension: str = "", r
 
 
 _LATER = "is not available in this version."
-_FAILOVER = "failover_timeout_sec failover_reader_host_selector_strategy enable_failover"
+_FAILOVER = "failover_timeout_sec failover_reader_host_selector_strategy enable_failover enable_connect_failover"
 _SPLITTING = """
     srw_read_endpoint srw_write_endpoint srw_verify_new_connections srw_verify_initial_connection_type
     srw_connect_retry_timeout_ms srw_connect_retry_interval_ms
@@ -52,11 +52,16 @@ _GLOBAL_SPLITTING = """
     gdb_rw_home_region gdb_rw_restrict_writer_to_home_region gdb_rw_restrict_reader_to_home_region
     gdb_enable_global_write_forwarding
 """
+_INITIAL = """
+    endpoint_substitution_role verify_opened_connection_type inactive_cluster_writer_endpoint_substitution_role
+    verify_inactive_cluster_writer_endpoint_connection_type initial_connection_host_selector_strategy
+    open_connection_retry_timeout_ms open_connection_retry_interval_ms wait_for_initial_topology_ms
+"""
 
 PLUGIN_TABLE: dict[str, PluginRow] = {
     row.name: row
     for row in (
-        _row("initial_connection", TOPOLOGY),
+        _row("initial_connection", TOPOLOGY, options=_INITIAL),
         _row("aurora_connection_tracker", TOPOLOGY),
         _row("stale_dns", TOPOLOGY),
         _row("read_write_splitting", TOPOLOGY),

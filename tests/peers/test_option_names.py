@@ -9,7 +9,7 @@ pytest.importorskip("aws_advanced_python_wrapper")
 from aws_advanced_python_wrapper.plugin_service import PluginManager
 from aws_advanced_python_wrapper.utils.properties import WrapperProperties, WrapperProperty
 
-from django_aurora_routing.core.option_table import OPTION_TABLE
+from django_aurora_routing.core.option_table import OPTION_TABLE, SPELLINGS
 from django_aurora_routing.core.plugins import PLUGIN_TABLE
 from django_aurora_routing.drivers.mysql_connector import OPTION_NAMES
 
@@ -24,7 +24,7 @@ def names_of_the_wrapper() -> list[str]:
 def test_every_option_of_the_wrapper_is_an_option_here() -> None:
     names = names_of_the_wrapper()
     assert len(names) > 100
-    assert [name for name in names if name not in OPTION_TABLE and name not in OPTION_NAMES] == []
+    assert [name for name in names if SPELLINGS.get(name, name) not in {*OPTION_TABLE, *OPTION_NAMES}] == []
 
 
 def test_every_plugin_of_the_wrapper_is_known_here() -> None:
