@@ -91,9 +91,9 @@ class ClusterWrapperMixin(
         given = (options, settings_dict["HOST"], settings_dict["PORT"], *account)
         if self._parsed is None or self._parsed[0] != given:
             parsed = checked_options(self.alias, settings_dict, self.driver_option_names, self.driver_misplaced_options)
-            self._parsed = (given, parsed)
             if self._extensions or parsed.options.extensions:
                 self.extend(parsed.options.extensions)
+            self._parsed = (given, parsed)
         self._options = self._parsed[1].options
         return dict(self._parsed[1].driver)
 
@@ -154,7 +154,8 @@ class ClusterWrapperMixin(
             search = self._search = found
         pools = self._pools(search, conn_params)
         if search is None:
-            return self.open_directly(seed_of(self.settings_dict), conn_params, pools)
+            activity.address = seed_of(self.settings_dict)
+            return self.open_directly(activity.address, conn_params, pools)
         if self._extensions or pools is not None:
             search = self._search = replace(search, log_in=self.log_in, pools=pools)
         goal, self._goal = self._goal, None

@@ -43,5 +43,5 @@ class Plugin:
         """Called at the first connect, and when the cluster has other members or roles since it was called last.
 
         In the connection's own thread, when it connects or at its next safe point; it may be about to move. Not called
-        where there is no cluster. Raise nothing here.
+        where there is no cluster. An exception is logged, and means nothing else.
         """

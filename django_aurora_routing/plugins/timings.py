@@ -74,7 +74,9 @@ class ExecuteTime(Plugin):
         return connection
 
     def execute(self, execute: Execute, sql: Any, params: Any, many: bool, context: Mapping[str, Any]) -> Any:
-        return _timed("execute", self.alias, str(self.address), lambda: execute(sql, params, many, context))
+        # A session that a pool had kept was not connected to here.
+        address = context["connection"].place or self.address
+        return _timed("execute", self.alias, str(address), lambda: execute(sql, params, many, context))
 
 
 def _after_fork_in_child() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+from ..backends.wiring import given_options
 from ..plugins.dev import Fault, Moment, put_in_force, withdraw
 
 Error = BaseException | Callable[[], BaseException]
@@ -48,7 +49,7 @@ def cut_connections(alias: str, *, times: int = 1, matching: str = "") -> Iterat
 
 @contextlib.contextmanager
 def _in_force(alias: str, moment: Moment, error: Error | None, times: int, matching: str) -> Iterator[Fault]:
-    plugins = connections[alias].settings_dict.get("OPTIONS", {}).get("plugins", "")
+    plugins = given_options(connections[alias].settings_dict).get("plugins", "")
     if "dev" not in [name.strip() for name in str(plugins).split(",")]:
         raise ImproperlyConfigured(f"Name 'dev' in OPTIONS['plugins'] of DATABASES[{alias!r}], in the tests' settings.")
     fault = Fault(alias, moment, error, times, matching)

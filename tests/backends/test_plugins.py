@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, OperationalError, connections, transaction
+from django.test import override_settings
 
 from django_aurora_routing import FailoverSuccessError, TransactionResolutionUnknownError
 from django_aurora_routing.core.endpoints import Address
@@ -51,6 +52,21 @@ class Connects(Plugin):
         return connect()
 
 
+class Failing(Plugin):
+    """Raises at a change, and where it is told to, while it is made."""
+
+    is_made = True
+
+    def __init__(self, alias: str) -> None:
+        if not self.is_made:
+            raise RuntimeError("cannot be made")
+        super().__init__(alias)
+
+    def topology_changed(self, topology: Topology) -> None:
+        raise RuntimeError("cannot hear of it")
+
+
+FAILING = f"{Failing.__module__}.Failing"
 DIARY = f"{Diary.__module__}.Diary"
 
 
@@ -90,6 +106,23 @@ def test_a_plugin_hears_of_a_change_at_the_next_safe_point(
     assert wait_until_on(alias, {cluster.writer.id}) == cluster.writer.id
     heard = [entry[1] for entry in diary if entry[0] == "topology"]
     assert (heard[0], heard[-1]) == (former, cluster.writer.id)
+
+
+def test_what_a_plugin_raises_at_a_change_harms_no_connection(
+    aliases: Aliases, diary: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture
+) -> None:
+    alias = aliases.add("w", plugins=f"failover_v2,{FAILING},{DIARY}")
+    server_of(alias)
+    assert [entry[0] for entry in diary if entry[0] == "topology"] == ["topology"], "the next one hears of it"
+    assert "cannot hear of it" in caplog.text
+
+
+def test_a_plugin_that_cannot_be_made_is_never_left_out(aliases: Aliases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Failing, "is_made", False)
+    alias = aliases.add("w", plugins=FAILING)
+    for _ in range(2):
+        with pytest.raises(ImproperlyConfigured, match=r"DATABASES\['w'\].*'plugins'.*Failing.*cannot be made"):
+            server_of(alias)
 
 
 def test_only_a_plugin_that_asks_for_statements_is_called_for_them(aliases: Aliases) -> None:
@@ -182,6 +215,28 @@ def test_a_statement_that_is_sent_again_is_one(
     assert counted == []
 
 
+@pytest.mark.parametrize("plugins", ["failover_v2,execute_time", "execute_time"])
+def test_statements_are_timed_where_a_kept_session_leads(
+    cluster: LocalCluster, aliases: Aliases, measured: Callable[[str], list[Timing]], plugins: str
+) -> None:
+    where = cluster.readers if "failover" in plugins else [cluster.writer_endpoint]
+    options = {"pool": True, "CONN_MAX_AGE": 0, "read_only": "failover" in plugins}
+    alias = aliases.add("r", plugins=plugins, reader_host_selector_strategy="round_robin", **options)
+    for _ in range(2):  # the second thread finds a session, of each reader, in the pools
+        reset_timings()
+
+        def work() -> None:
+            for _ in range(2):
+                server_of(alias)
+                connections[alias].close()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(20)
+    connections[alias].close_pool()
+    assert {timing.instance for timing in measured("execute")} == {str(address_of(one)) for one in where}
+
+
 # -- dev
 
 
@@ -238,6 +293,14 @@ def test_a_connection_that_is_cut_is_really_lost(cluster: LocalCluster, aliases:
     assert fault.happened == 1
     assert lost.value.in_transaction
     assert rows(cluster) == [3]
+
+
+def test_a_profile_may_name_the_plugin(aliases: Aliases) -> None:
+    profiles = {"of tests": {"plugins": "failover_v2,dev"}}
+    with override_settings(AURORA_ROUTING={"CLUSTERS": {}, "PROFILES": profiles}):
+        alias = aliases.add("w", profile_name="of tests")
+        with failing_connects(alias, OperationalError("on purpose")), pytest.raises(OperationalError):
+            connections[alias].ensure_connection()
 
 
 def test_faults_are_for_aliases_that_name_the_plugin(aliases: Aliases) -> None:
