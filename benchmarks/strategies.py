@@ -5,7 +5,8 @@
 * 10,000 connections of one process for each strategy, of which 60 are open at any time, the next one replacing one of
   them by chance; once with three readers that are alike, once with one of them busy and behind and another one slow;
 * 150 processes with two connections each, each with nothing but its own knowledge;
-* 60 threads that read by connections which they keep, while a reader is added to two.
+* 60 threads that read by connections which they keep, while a reader is added to two;
+* 60 processes with one such connection each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
+import mmap
+import os
 import random
 import statistics
 import threading
@@ -67,8 +70,10 @@ def main() -> None:
                 [*columns, "unevenness, %"],
                 [of_many_processes(cluster, strategy, processes) for strategy in FOR_MANY_PROCESSES],
             )
-    with LocalCluster(readers=2) as cluster:
-        watch_growth(cluster, QUICK_WATCHED_SECONDS if is_quick else WATCHED_SECONDS)
+    seconds = QUICK_WATCHED_SECONDS if is_quick else WATCHED_SECONDS
+    for watch in (watch_growth, watch_growth_by_processes):
+        with LocalCluster(readers=2) as cluster:
+            watch(cluster, seconds)
 
 
 def alike(cluster: LocalCluster) -> str:
@@ -212,6 +217,46 @@ def watch_growth(cluster: LocalCluster, seconds: int) -> None:
         [*columns, "unevenness, %", "reads since the last line, by reader", "unevenness, %"],
         rows,
     )
+
+
+def watch_growth_by_processes(cluster: LocalCluster, seconds: int) -> None:
+    """Real processes, each with one connection: nothing that any of them could even out by itself."""
+    places = mmap.mmap(-1, THREADS)  # the last number of the instance's address, by process
+    with alias(cluster, "power_of_two", topology_refresh_ms=2000 if seconds < 30 else 10_000) as name:
+        pids = [pid for number in range(THREADS) if (pid := _child(name, places, number))]
+        while 0 in places[:]:
+            time.sleep(0.1)
+        rows = [row("before", _counted(places), cluster, Counter())]
+        cluster.add_reader()
+        began = time.monotonic()
+        for _ in range(0, seconds, 10):
+            time.sleep(10)
+            rows.append(row(f"{time.monotonic() - began:.0f} s after", _counted(places), cluster, Counter()))
+        for pid in pids:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+    columns = [reader.id for reader in cluster.readers]
+    print_table(
+        f"{THREADS} processes with one kept connection each", [*columns, "unevenness, %"], [each[:5] for each in rows]
+    )
+
+
+def _counted(places: mmap.mmap) -> Counter[str]:
+    return Counter(map(str, places[:]))
+
+
+def _child(name: str, places: mmap.mmap, number: int) -> int:
+    """Its pid, in the parent."""
+    if pid := os.fork():
+        return pid
+    try:
+        while True:
+            with connections[name].cursor() as cursor:
+                cursor.execute("SELECT 1")
+            places[number] = int(instance_of(connections[name]))
+            time.sleep(random.uniform(0.2, 0.6))
+    finally:
+        os._exit(1)
 
 
 def row(title: str, counts: Counter[str], cluster: LocalCluster, reads: Counter[str]) -> list[str]:
