@@ -27,7 +27,7 @@ from django.utils.module_loading import import_string
 import django_aurora_routing
 from django_aurora_routing import config
 from django_aurora_routing.conf import RoutingSettings
-from django_aurora_routing.core.option_table import OPTION_TABLE
+from django_aurora_routing.core.option_table import LATER_PREFIXES, OPTION_TABLE
 from django_aurora_routing.core.plugins import PLUGIN_TABLE
 from django_aurora_routing.routing.scopes import scope
 from testproject.shop.models import Order, OrderLine, Product
@@ -45,6 +45,24 @@ CHECK_IDS = sorted({found for path in CHECKS_IN for found in re.findall(r"\b[EWI
 @pytest.mark.parametrize("name", [row.name for row in OPTION_TABLE.values() if row.active])
 def test_an_option_with_an_effect_is_in_the_table(name: str) -> None:
     assert f"* - ``{name}``" in PAGES["options"].replace("``\\ ``", "")  # a long one may be broken
+
+
+def test_what_has_no_effect_is_said_to_have_none() -> None:
+    said = PAGES["options"].partition("Names without an effect\n")[2].partition(".. _storms:")[0]
+    inactive = sorted(row.name for row in OPTION_TABLE.values() if not row.active)
+    assert sorted(re.findall(r"``(\w+)``", said)) == inactive
+    assert sorted(re.findall(r"``([\w-]+-)``", said)) == sorted(LATER_PREFIXES)
+
+
+@pytest.mark.parametrize("name", [name for name, row in PLUGIN_TABLE.items() if not row.refused])
+def test_the_row_of_a_plugin_has_its_options(name: str) -> None:
+    (row,) = (
+        text
+        for text in re.split(r"^   \* - ", PAGES["plugins"], flags=re.MULTILINE)
+        if f"``{name}``" in text.split("\n")[0]
+    )
+    options = re.split(r"^     -", row, flags=re.MULTILINE)[2]
+    assert sorted(re.findall(r"``(\w+)``", options)) == sorted(PLUGIN_TABLE[name].options)
 
 
 def test_each_plugin_has_one_row_and_no_other_name_has() -> None:

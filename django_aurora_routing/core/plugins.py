@@ -57,6 +57,15 @@ _INITIAL = """
     verify_inactive_cluster_writer_endpoint_connection_type initial_connection_host_selector_strategy
     open_connection_retry_timeout_ms open_connection_retry_interval_ms wait_for_initial_topology_ms
 """
+_SIGNED = " iam_host iam_default_port iam_region"
+_STORED = """
+    secrets_manager_secret_id secrets_manager_secret_username_key secrets_manager_secret_password_key
+    secrets_manager_region secrets_manager_endpoint secrets_manager_expiration
+"""
+_FEDERATED = """
+    db_user idp_endpoint idp_port idp_username idp_password iam_role_arn iam_idp_arn iam_token_expiration
+    http_request_connect_timeout ssl_secure
+"""
 
 PLUGIN_TABLE: dict[str, PluginRow] = {
     row.name: row
@@ -74,10 +83,10 @@ PLUGIN_TABLE: dict[str, PluginRow] = {
         _row("host_monitoring_v2", TOPOLOGY, MONITORING, options=_DETECTION),
         _row("fastest_response_strategy", TOPOLOGY, RESPONSES),
         _row("custom_endpoint", TOPOLOGY, options=_MEMBERS),
-        _row("iam", LOGIN),
-        _row("aws_secrets_manager", LOGIN),
-        _row("federated_auth", LOGIN),
-        _row("okta", LOGIN),
+        _row("iam", LOGIN, options="iam_expiration" + _SIGNED),
+        _row("aws_secrets_manager", LOGIN, options=_STORED),
+        _row("federated_auth", LOGIN, options="idp_name rp_identifier" + _FEDERATED + _SIGNED),
+        _row("okta", LOGIN, options="app_id" + _FEDERATED + _SIGNED),
         _row("connect_time", extension=f"{_BUILT_IN}.timings.ConnectTime"),
         _row("execute_time", extension=f"{_BUILT_IN}.timings.ExecuteTime"),
         _row("dev", extension=f"{_BUILT_IN}.dev.FaultInjection"),
