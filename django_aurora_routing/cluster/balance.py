@@ -52,7 +52,7 @@ class Balance:
     def look(self) -> bool:
         """Decide what may move; returns whether another look should come soon."""
         groups = self._by_alias()
-        has_changed = [self._is_fit_for_another(alias, activities[0]) for alias, activities in groups.items()]
+        has_changed = [self._is_fit_for_another(alias, activities) for alias, activities in groups.items()]
         is_due, is_new = time.monotonic() >= self._next_at, False
         if is_due:
             granted = {alias: self._moves(alias, activities) for alias, activities in groups.items()}
@@ -89,12 +89,14 @@ class Balance:
                 del known[alias]
         return found
 
-    def _is_fit_for_another(self, alias: str, activity: Activity) -> bool:
+    def _is_fit_for_another(self, alias: str, activities: list[Activity]) -> bool:
         """Whether other readers are fit for an alias than at the last look, so that who is on one has to leave it."""
-        search = activity.search
+        search = activities[0].search
         assert search is not None
         fit = frozenset(i.address for i in fit_readers(search.candidates().readers, search.preferences))
-        before, self._fit[alias] = self._fit.get(alias, fit), fit
+        before, self._fit[alias] = self._fit.get(alias), fit
+        if before is None:  # the first look, and they have connected by what was known before it
+            return any(a.connection is not None and a.address not in fit for a in activities)
         return before != fit
 
     def _moves(self, alias: str, activities: list[Activity]) -> tuple[Move, ...]:

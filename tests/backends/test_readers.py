@@ -179,6 +179,18 @@ def address_of(made: Kept, instance: Instance) -> Any:
     return next(i.address for i in topology.instances if i.id == instance.id)
 
 
+def test_a_reader_that_fell_behind_before_anybody_looked_is_left(
+    cluster: LocalCluster, aliases: Aliases, kept: Callable[..., Kept]
+) -> None:
+    server_of(connections[aliases.add("w", topology_refresh_ms=60_000)])
+    monitor = connections["w"].known_cluster().topology_monitor
+    one = kept(1, topology_refresh_ms=60_000, max_reader_lag_ms=1000).all[0]
+    behind = next(reader for reader in cluster.readers if reader.id == server_of(one))
+    behind.report(lag_ms=9000)
+    monitor.wake()
+    wait_for(lambda: server_of(one) != behind.id)
+
+
 @pytest.mark.parametrize("mode", ["reader_or_writer", "strict_reader"])
 def test_when_all_readers_are_behind(cluster: LocalCluster, kept: Callable[..., Kept], mode: str) -> None:
     one, other = cluster.readers
