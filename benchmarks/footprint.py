@@ -1,4 +1,4 @@
-"""What a backend costs before it does anything: time and memory to import it, threads, connections at rest.
+"""What a backend costs before it does anything: time and memory to import it, threads, connections, CPU at rest.
 
 `python -m benchmarks.footprint [--quick]`. Each figure is the median of several processes, the contenders in turns. The
 memory is what the backend adds to a process in which Django is set up.
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from ._contenders import (
     AWS_V2,
     MYSQLCLIENT,
     OURS,
+    OURS_BARE,
     OURS_MYSQLCLIENT,
     PLAIN,
     Contender,
@@ -35,6 +36,7 @@ from ._talk import said, tell
 
 IMPORTS, QUICK_IMPORTS = 9, 3
 REST_SECONDS = 12.0  # our host monitor ends its thread after 10
+WATCHED_SECONDS, QUICK_WATCHED = 60.0, 10.0  # two refreshes of a topology
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Record:
     contender: Contender
     imports: list[dict[str, Any]] = field(default_factory=list)
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cpu: float = 0.0  # seconds a minute
 
     def median(self, figure: str) -> float:
         return float(statistics.median(each[figure] for each in self.imports))
@@ -53,9 +56,11 @@ def main() -> None:
     """Start a cluster, then processes on it; print what they cost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer processes")
-    imports = QUICK_IMPORTS if parser.parse_args().quick else IMPORTS
+    is_quick = parser.parse_args().quick
+    imports = QUICK_IMPORTS if is_quick else IMPORTS
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # with it a checkout is compiled anew by each process
-    records = [Record(contender) for contender in installed(PLAIN, OURS, AWS_V2, MYSQLCLIENT, OURS_MYSQLCLIENT)]
+    contenders = installed(PLAIN, OURS, OURS_BARE, AWS_V2, MYSQLCLIENT, OURS_MYSQLCLIENT)
+    records = [Record(contender) for contender in contenders]
     with LocalCluster(readers=2) as cluster:
         cluster.writer.query("CREATE OR REPLACE TABLE resting (id INT)")
         cluster.catch_up()
@@ -64,12 +69,13 @@ def main() -> None:
                 with started(record.contender, cluster) as process:
                     if (figures := said(process)) and number:  # the first one compiles what is not yet
                         record.imports.append(figures)
+        watch(records, cluster, QUICK_WATCHED if is_quick else WATCHED_SECONDS)
         for record in records:
             cluster.heal()
             with started(record.contender, cluster) as process:
                 record.steps["import"] = said(process)
                 record.steps["connect"] = step(process, cluster, "connect")
-                if record.contender.knows_clusters:
+                if record.contender.knows_clusters and record.contender is not OURS_BARE:
                     cluster.writer.kill()
                     cluster.promote()
                     record.steps["failover"] = step(process, cluster, "write")
@@ -85,6 +91,26 @@ def started(contender: Contender, cluster: LocalCluster) -> Iterator[subprocess.
             yield process
         finally:
             process.kill()
+
+
+def watch(records: Sequence[Record], cluster: LocalCluster, seconds: float) -> None:
+    """Let all of them rest at the same time, and see how much they compute then."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started(record.contender, cluster)) for record in records]
+        for process in processes:
+            said(process)
+            tell(process, "connect")
+            said(process)
+        time.sleep(REST_SECONDS)
+        before = [used(process) for process in processes]
+        time.sleep(seconds)
+        for record, process, at_first in zip(records, processes, before, strict=True):
+            record.cpu = (used(process) - at_first) * 60 / seconds
+
+
+def used(process: subprocess.Popen[str]) -> float:
+    tell(process, "rest")
+    return float(said(process)["cpu"])
 
 
 def step(process: subprocess.Popen[str], cluster: LocalCluster, name: str) -> dict[str, Any]:
@@ -118,10 +144,10 @@ def report(records: Sequence[Record]) -> None:
     for record in records:
         steps = [record.steps.get(name) for name in ("connect", "failover")]
         cells = [cell for each in steps for cell in at_rest(each)]
-        rows.append([record.contender.title, *cells])
+        rows.append([record.contender.title, f"{record.cpu * 1000:.1f}", *cells])
     print_table(
         f"One connection, {REST_SECONDS:.0f} s at rest: after it was made | after a failover of its writer",
-        ["MiB", "threads", "extra connections", "| MiB", "threads", "extra connections"],
+        ["CPU, ms a minute", "MiB", "threads", "extra connections", "| MiB", "threads", "extra connections"],
         rows,
     )
     for record in records:

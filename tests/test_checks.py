@@ -214,3 +214,20 @@ def test_w009_says_for_a_deployment_that_a_plugin_is_for_tests() -> None:
         for deploys, expected in ((True, ["aurora_routing.W009"]), (False, [])):
             found = run_checks(tags=["aurora_routing"], include_deployment_checks=deploys)
             assert [message.id for message in found if message.id != "aurora_routing.W001"] == expected
+
+
+def test_a_fixed_endpoint_is_looked_at_in_the_place_of_host() -> None:
+    ends = {
+        "srw_write_endpoint": "shop.proxy-abc.eu-west-1.rds.amazonaws.com",
+        "srw_read_endpoint": "10.0.0.1",
+    }
+    options = {"plugins": "srw,iam", "ssl_ca": "x", "iam_region": "eu-west-1", **ends}
+    assert ids(default={"USER": "shop", "OPTIONS": options}) == []
+    assert "aurora_routing.W003" in ids(default={"USER": "shop", "OPTIONS": {**options, "read_only": True}})
+
+
+def test_what_a_pool_lacks_is_an_error_of_its_alias() -> None:
+    assert ids(default={"HOST": "db.example.com", "OPTIONS": {"pool": True}}) == []
+    (message,) = messages(default={"HOST": "db.example.com", "CONN_MAX_AGE": 60, "OPTIONS": {"pool": True}})
+    assert message.id == "aurora_routing.E001"
+    assert "CONN_MAX_AGE: Pooling doesn't support persistent connections." in message.msg

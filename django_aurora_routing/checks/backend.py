@@ -12,6 +12,7 @@ from ..config import ENGINES
 from ..core.endpoints import EndpointKind, default_host_pattern, parse_endpoint
 from ..core.logins import FederatedLogin, IamLogin, may_lead_to_rds
 from ..core.options import FailoverMode, ParsedOptions
+from ..core.plugins import ENDPOINTS, switched_on
 
 if TYPE_CHECKING:
     from ..cluster.names import Resolve
@@ -234,13 +235,16 @@ def _our_aliases() -> Iterator[_Alias]:
     for name, conf in settings.DATABASES.items():
         if (engine := conf.get("ENGINE")) not in ENGINES:
             continue
-        from ..backends.wiring import parse_settings
+        from ..backends.wiring import parse_settings, seed_of
 
         if engine == CONNECTOR:
             from ..drivers.mysql_connector import MISPLACED_OPTIONS, OPTION_NAMES
         else:
             from ..drivers.mysqlclient_options import MISPLACED_OPTIONS, OPTION_NAMES
-        yield _Alias(name, engine, conf, parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS))
+        parsed = parse_settings(conf, OPTION_NAMES, MISPLACED_OPTIONS)
+        if switched_on(parsed.options.plugins, ENDPOINTS):
+            conf = {**conf, "HOST": seed_of(conf).host}
+        yield _Alias(name, engine, conf, parsed)
 
 
 CHECKS = (check_options, check_host_pattern, check_proxies, check_c_extension, check_clusters, check_signed_host)
