@@ -45,7 +45,7 @@ def next_moves(
 
     That is much where each of many processes has one connection: all of them would stay where they are for ever. So for
     a reader in `joined`, which was not there before, that rest is drawn by lot, once. Of 30 processes with
-    a connection each and two readers, 10 move to the third: see `is_due_still`.
+    a connection each and two readers, some 10 move to the third: see `is_due_still`.
     """
     if not sum(counts.values()) or not shares:
         return ()
