@@ -52,7 +52,7 @@ Strategy = Callable[[Sequence[Instance], Facts, random.Random, int], Instance]
 # Values that differ by less are the same: the rest is noise, and all processes of a site would follow it together.
 _LAG_STEP = 0.01  # seconds
 _LOAD_STEP = 10.0  # percent
-_SLOWER = 1.25  # times the fastest
+_SLOWER, _BY_CHANCE = 1.25, 0.00025  # times the fastest, and seconds
 _LOAD_OF_A_SECOND = 100.0  # what a second of lag counts for, in percent of CPU
 
 
@@ -120,7 +120,8 @@ def pick_power_of_two(candidates: Sequence[Instance], facts: Facts, rng: random.
 def pick_fastest_response(candidates: Sequence[Instance], facts: Facts, rng: random.Random, turn: int) -> Instance:
     """Of those that are hardly slower than the fastest the emptiest; first those that were never measured."""
     times = {candidate.id: facts.response_times.get(candidate.address, 0.0) for candidate in candidates}
-    enough = _SLOWER * min(times.values())
+    fastest = min(times.values())
+    enough = max(_SLOWER * fastest, fastest + _BY_CHANCE)
     return _least([c for c in candidates if times[c.id] <= enough], facts.crowding, rng)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
@@ -99,13 +98,6 @@ def measured_by(connection: Any, readers: tuple[Instance, ...]) -> None:
     while len(times.known) < len(readers) and time.monotonic() < deadline:
         time.sleep(0.02)
     connection.close()
-
-
-def test_the_log_says_why(cluster: LocalCluster, kept: Callable[..., Kept], caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "django_aurora_routing.cluster.connector")
-    one, other = sorted(cluster.readers, key=lambda reader: reader.id)
-    ((server, _),) = kept(1).servers().items()
-    assert f"connected to {server} (reader): power_of_two of {one.id}, {other.id}" in caplog.text
 
 
 def test_weights_are_each_aliass_own(cluster: LocalCluster, kept: Callable[..., Kept]) -> None:

@@ -65,6 +65,7 @@ def test_a_single_candidate_is_taken_and_of_equals_each_has_its_turn(strategy: s
         pytest.param("highest_weight", facts(weights=Weights((("a", 2),), default=3)), "bc", id="by default, too"),
         pytest.param("fastest_response", facts(times=(5, 2, 9)), "b", id="the fastest"),
         pytest.param("fastest_response", facts(times=(2.4, 2, 9)), "ab", id="one that is hardly slower"),
+        pytest.param("fastest_response", facts(times=(0.3, 0.1, 0.5)), "ab", id="by no more than chance"),
         pytest.param("fastest_response", facts(1, 2, times=(2.4, 2, 9)), "a", id="the emptier one of those"),
         pytest.param("fastest_response", facts(times=(5, 2)), "c", id="one that was never measured"),
         pytest.param("random", facts(100, weights=TWICE_A), "abc", id="whatever is known"),
