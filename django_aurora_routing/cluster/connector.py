@@ -174,6 +174,7 @@ class Search:
             seed = cluster.settings.seed
             open_there = partial(self.log_in, self.driver, seed, params, options.connect_limit)
             connection, seat = session_at(seed, open_there, self.pools, self._is_alive)
+            logger.debug("%s: alias %r is connected to %s, a server of its own", cluster.key, self.alias, seed)
             return Opened(connection, seed, cluster.generation, seat)
         if (endpoint := options.custom_endpoint) is not None and (problem := cluster.member_lists.of(endpoint).use()):
             return Refused(problem, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ _OF_NO_REGION = "global"  # where a region would be, in a global database's endp
 _GREEN, _OLD = re.compile(r"-green-[0-9a-z]{6}$"), re.compile(r"-old[0-9]+$")
 
 
+@functools.lru_cache(maxsize=256)  # the few names of the settings are taken apart at each connect
 def parse_endpoint(host: str) -> Endpoint:
     """Take a host name apart; upper case and a trailing dot do not matter. Never raises."""
     plain = plain_host(host)

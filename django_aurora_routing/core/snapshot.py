@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from .failover import View
-from .topology import Instance
+from .topology import Instance, Role
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -30,7 +30,7 @@ class ClusterSnapshot:
     @property
     def readers(self) -> tuple[Instance, ...]:
         """Those that are read from: readers that failed are in `set_aside` until they answer again."""
-        return tuple(i for i in self.instances if i.role.value == "reader" and i not in self.set_aside)
+        return tuple(i for i in self.instances if i.role is Role.READER and i not in self.set_aside)
 
     def __repr__(self) -> str:
         told = "; ".join(map(self._told, self.instances)) or "no instance is known"
@@ -39,7 +39,7 @@ class ClusterSnapshot:
 
     def _told(self, instance: Instance) -> str:
         words = [f"{instance.id} {instance.role.value}"]
-        if instance.role.value == "reader":
+        if instance.role is Role.READER:
             words.append("lag unknown" if math.isinf(instance.lag) else f"{instance.lag * 1000:.0f} ms behind")
         elif instance != self.writer:
             words.append("in doubt")
