@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .endpoints import Address, HostPattern
+from .positions import covers
 
 
 class Trust(enum.Enum):
@@ -30,7 +31,7 @@ class Instance:
     `age` is how many seconds before the answer the server had reported that, by the clock of the one who answered;
     infinite when that is unknown. `region` is told of instances of a global database,
     `zone` is the availability zone, if anybody has told. `server` is what a server that tells of itself alone calls
-    itself; its id is its address.
+    itself; its id is its address. `position` is how far it has come in the history of transactions, if that is known.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Instance:
     region: str = ""
     zone: str | None = None
     server: str = ""
+    position: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +183,25 @@ def _with_own_word(
             rivals.append(said)
             said = None
     if said is not None:
+        if said.role is Role.READER:
+            said = _with_proof(said, known, before, asked_at - old.asked_at)
         others.append(_later(said, old.asked_at - asked_at))
     topology = _next(old, others, max(asked_at, old.asked_at))
     return replace(topology, rivals=tuple(sorted(rivals, key=lambda i: i.id)))
+
+
+def _with_proof(reader: Instance, writer: Instance | None, before: Instance | None, later: float) -> Instance:
+    """The reader, its age such that by its lag it shows what it is proved to have.
+
+    Where it has all that the writer had when that was asked, it has everything that was committed before then. What it
+    once had it has still, if it has not gone back.
+    """
+    ages = [reader.age]
+    if writer is not None and covers(reader.position, writer.position):
+        ages.append(writer.age - reader.lag)
+    if before is not None and before.role is Role.READER and covers(reader.position, before.position):
+        ages.append(_later(before, later).age + before.lag - reader.lag)
+    return replace(reader, age=max(0.0, min(age for age in ages if not math.isnan(age))))
 
 
 def _rank(instance: Instance, names: Sequence[Address]) -> int:

@@ -36,10 +36,24 @@ class ReplicaStatus:
     lag: float
 
 
+def is_mariadb(version: str) -> bool:
+    return "mariadb" in version.lower()
+
+
 def statement_for(version: str) -> str:
     """What a server of this `@@version` is asked by; newer ones of MySQL do not know the old statement any more."""
     numbers = tuple(int(number) for number in re.findall(r"[0-9]+", version)[:3])
-    return SHOW if numbers >= _NEW_SINCE["mariadb" in version.lower()] else OLD_SHOW
+    return SHOW if numbers >= _NEW_SINCE[is_mariadb(version)] else OLD_SHOW
+
+
+def position(ask: Ask, version: str, *, is_reader: bool) -> str:
+    """How far a server has come; empty where transactions have no global ids.
+
+    For a writer, all that was acknowledged before the question; for a reader, what it has applied.
+    """
+    if is_mariadb(version):
+        return text(ask(f"SELECT @@{'gtid_slave_pos' if is_reader else 'gtid_binlog_pos'}")[0][0])
+    return text(ask("SELECT @@global.gtid_executed")[0][0])
 
 
 def replica_status(ask: Ask, statement: str = SHOW) -> ReplicaStatus | None:

@@ -17,6 +17,7 @@ from django.test import override_settings
 
 from django_aurora_routing import release_resources
 from django_aurora_routing.cluster.cluster import Cluster
+from django_aurora_routing.core.staleness import is_caught_up, observed_lags
 from django_aurora_routing.core.topology import Role
 from django_aurora_routing.lab import Instance, LocalCluster
 
@@ -198,6 +199,30 @@ def test_lag_is_seen(clusters: Callable[[str], LocalCluster], aliases_of: Callab
     late.query("STOP SLAVE")
     wait_for(lambda: lag_of(late) == math.inf, known(writer))
     assert hosts_by_role(known(writer), Role.READER) >= {late.host}
+
+
+def test_a_replica_is_proved_to_have_what_was_written(
+    replication: LocalCluster, aliases_of: Callable[..., Aliases]
+) -> None:
+    """By its position; the seconds that it says to be behind would prove nothing."""
+    make_table(replication)
+    late = replication.readers[0]
+    writer = aliases_of(replication).add("w", topology_refresh_ms=3_600_000)
+    cluster = known(writer)
+    late.delay_replication(1)
+    insert(writer, 1)
+    committed_at = time.monotonic()
+    count = "SELECT COUNT(*) FROM app.t"
+
+    def is_proved() -> bool:
+        """What waits for it asks for newer lags again and again."""
+        cluster.request_newer()
+        proved = is_caught_up(committed_at, observed_lags(cluster.view, cluster.view.live_readers))
+        assert not proved or all(instance.query(count) == [(1,)] for instance in replication.readers)
+        return proved
+
+    assert not is_proved()
+    wait_for(is_proved, cluster)
 
 
 def test_clusters_of_two_kinds_in_one_process(

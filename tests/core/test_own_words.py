@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +23,7 @@ from django_aurora_routing.core.topology import (
 NAMES = tuple(Address(f"db{number}") for number in range(1, 5))
 
 
-def says(ident: str, role: Role | None, *, at: str | None = None, **facts: float) -> Observation:
+def says(ident: str, role: Role | None, *, at: str | None = None, **facts: Any) -> Observation:
     """What a server says of itself; None for one that is neither a writer nor a reader."""
     address = Address(at or f"db{ident}")
     instances = () if role is None else (Instance(str(address), address, role, server=ident, **facts),)
@@ -125,6 +126,32 @@ def test_what_was_said_grows_old() -> None:
     assert {i.server: later.asked_at - i.age for i in later.instances} == {"2": 99.5, "3": 110.0}
     overtaken = updated_topology(later, says("4", Role.READER, age=0.0), 105.0)
     assert {i.server: overtaken.asked_at - i.age for i in overtaken.instances} == {"2": 99.5, "3": 110.0, "4": 105.0}
+
+
+def shown_until(topology: Topology, server: str) -> float:
+    """Until when a reader shows every commit, as `core.staleness` counts."""
+    (reader,) = (i for i in topology.readers if i.server == server)
+    return topology.asked_at - reader.age - reader.lag
+
+
+def test_a_position_proves_what_a_reader_shows() -> None:
+    def at(ident: str, role: Role, position: str, lag: float = 0.0) -> Observation:
+        age = 0.0 if role is Role.WRITER else math.inf
+        return says(ident, role, lag=lag, age=age, position=position)
+
+    topology = updated_topology(NOTHING_KNOWN, at("1", Role.WRITER, "0-1-100"), 50.0)
+    topology = updated_topology(topology, at("2", Role.READER, "0-1-99"), 50.5)
+    topology = updated_topology(topology, at("3", Role.READER, "0-1-100"), 51.0)
+    assert shown_until(topology, "2") == -math.inf
+    assert shown_until(topology, "3") == 50.0
+    topology = updated_topology(topology, at("1", Role.WRITER, "0-1-200"), 60.0)
+    topology = updated_topology(topology, at("2", Role.READER, "0-1-200", lag=0.0), 61.0)
+    topology = updated_topology(topology, at("3", Role.READER, "0-1-150", lag=2.0), 62.0)
+    assert shown_until(topology, "2") == 60.0
+    assert shown_until(topology, "3") == 50.0  # as before, for it has not gone back
+    topology = updated_topology(topology, at("3", Role.READER, "0-1-80"), 63.0)
+    assert shown_until(topology, "3") == -math.inf  # it was set up anew, from an old copy
+    assert shown_until(topology, "2") == 60.0
 
 
 def test_the_lag_of_others_is_what_they_have_said_themselves() -> None:

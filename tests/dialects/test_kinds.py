@@ -111,7 +111,9 @@ def of_mariadb(io: str = "Yes", lag: int | None = 0) -> dict[str, Any]:
 
 def plain(read_only: int, *sources: Mapping[str, Any]) -> Observation:
     own = {"@@server_id": 7, "@@read_only": read_only, "@@version": "8.0.36"}
-    return ReplicationMySQL().observe(Server({"@@server_id": [own], "STATUS": sources}), AT, None)
+    return ReplicationMySQL().observe(
+        Server({"@@server_id": [own], "STATUS": sources, "gtid_executed": [{"": b"u:1-7"}]}), AT, None
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,15 @@ def test_a_plain_server_tells_of_itself(observation: Observation, role: Role, la
     assert observation.is_alone
     assert observation.is_from_writer is (role is Role.WRITER)
     assert observation.remark == ""
+    assert instance.position == "u:1-7"
+
+
+@pytest.mark.parametrize(("read_only", "variable"), [(0, "gtid_binlog_pos"), (1, "gtid_slave_pos")])
+def test_mariadb_tells_its_position_in_its_own_words(read_only: int, variable: str) -> None:
+    own = {"@@server_id": 7, "@@read_only": read_only, "@@version": "10.11.6-MariaDB"}
+    server = Server({"@@server_id": [own], variable: [{"": "0-1-100"}]})
+    (instance,) = ReplicationMySQL().observe(server, AT, None).instances
+    assert instance.position == "0-1-100"
 
 
 @pytest.mark.parametrize("io", ["Yes", "Connecting", "Preparing"])
