@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import connections
 
 from ..cluster.cluster import Cluster
+from ..core.failover import candidates
 from ..core.staleness import Lag, observed_lags
 from .wrapper import ClusterWrapperMixin
 
@@ -14,8 +15,8 @@ def lags(alias: str) -> tuple[Lag, ...]:
     wrapper = connections[alias]
     if not isinstance(wrapper, ClusterWrapperMixin) or (cluster := wrapper.known_cluster()) is None:
         return ()
-    view = cluster.view
-    found = wrapper.candidates(view)
+    view, options = cluster.view, wrapper.parsed_options()
+    found = candidates(view, options.failover_mode, options.regions)
     return observed_lags(view, found.readers if found.wants_reader else view.live_readers)
 
 

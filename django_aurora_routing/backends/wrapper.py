@@ -18,10 +18,10 @@ from ..cluster.cluster import Cluster
 from ..cluster.connector import Refused, Search
 from ..cluster.meeting import MissingSetting
 from ..core.endpoints import Address
-from ..core.failover import Place, View, candidates
+from ..core.failover import Place
 from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql, is_of_the_server
-from ..core.options import ParsedOptions
-from ..core.regions import Candidates, Duty
+from ..core.options import Options, ParsedOptions
+from ..core.regions import Duty
 from ..core.secret import hidden
 from ..drivers.base import Connection, Driver, Look
 from ..drivers.sockets import is_ended_by_peer, nothing_seen
@@ -97,14 +97,14 @@ class ClusterWrapperMixin(
         self._options = self._parsed[1].options
         return dict(self._parsed[1].driver)
 
+    def parsed_options(self) -> Options:
+        """What the alias's OPTIONS say, connected or not."""
+        self.split_options(self.settings_dict)
+        return self._options
+
     def known_cluster(self) -> Cluster | None:
         """The alias's cluster, if anybody in this process has connected to it."""
-        self.split_options(self.settings_dict)
-        return cluster_known_to(self.settings_dict, self._options, self.driver)
-
-    def candidates(self, view: View) -> Candidates:
-        """Who the alias may be on. To be called after `known_cluster()`."""
-        return candidates(view, self._options.failover_mode, self._options.regions)
+        return cluster_known_to(self.settings_dict, self.parsed_options(), self.driver)
 
     def connect(self) -> None:
         """Connect by Django's own way, so that each switch restores all session state; again if that is cut off."""
@@ -209,15 +209,12 @@ class ClusterWrapperMixin(
             return
         address, view = self._activity.address, search.cluster.view
         self.tell_extensions(view.topology)
-        if address is not None:
-            duty = search.duty_at(address, view)
-            is_to_be_set_up_anew = duty is not self.duty and Duty.FORWARD in (duty, self.duty)
-            self.duty = duty
-            if is_to_be_set_up_anew or search.place_of(address) is Place.WRONG:
-                logger.info("alias %r leaves %s, which is not the right place any more", self.alias, address)
-                self.close()
-            elif time.monotonic() - self._unit_began > _LONGEST_UNIT:
-                self._even_out(search)
+        was, self.duty = self.duty, search.duty_at(address, view)
+        if address is not None and (self.duty.differs_from(was) or search.place_of(address) is Place.WRONG):
+            logger.info("alias %r leaves %s, which is not the right place any more", self.alias, address)
+            self.close()
+        elif time.monotonic() - self._unit_began > _LONGEST_UNIT:
+            self._even_out(search)
         self._generation = view.generation
 
     def close_if_unusable_or_obsolete(self) -> None:

@@ -107,7 +107,7 @@ class Search:
         """Who the alias may be on by role and region, as far as is known now, or was in that view."""
         return candidates(view or self.cluster.view, self.options.failover_mode, self.options.regions)
 
-    def duty_at(self, address: Address, view: View) -> Duty:
+    def duty_at(self, address: Address | None, view: View) -> Duty:
         """What a connection to `address` is there for."""
         duty, writer = self.candidates(view).duty, view.topology.writer
         is_writer = writer is not None and writer.address == address
@@ -158,6 +158,7 @@ class Search:
             opened = self._open(params, activity, after_failure, goal)
             if isinstance(opened, Opened):
                 activity.address, activity.connection = opened.address, opened.connection
+                opened = replace(opened, duty=self.duty_at(opened.address, self.cluster.view))
             return opened
         finally:
             activity.heading = None
@@ -282,7 +283,7 @@ class Search:
             if isinstance(outcome, Opened):
                 cluster.offer(self.links, known_to_work=True)
                 self._say("is connected to", step)
-                return replace(outcome, duty=self.duty_at(address, view))
+                return outcome
             if outcome is None:
                 continue
             error, reason = outcome.error, outcome.reason

@@ -79,6 +79,10 @@ class Duty(enum.Enum):
     FORWARD = "to write on a reader, whose server sends it on to the writer"
     READ = "to read"
 
+    def differs_from(self, other: Duty) -> bool:
+        """Whether a session that is there for the other has to be set up anew for this one."""
+        return self is not other and Duty.FORWARD in (self, other)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
