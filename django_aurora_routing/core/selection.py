@@ -53,6 +53,7 @@ Strategy = Callable[[Sequence[Instance], Facts, random.Random, int], Instance]
 _LAG_STEP = 0.01  # seconds
 _LOAD_STEP = 10.0  # percent
 _SLOWER, _BY_CHANCE = 1.25, 0.00025  # times the fastest, and seconds
+_FULL_LOAD = 100.0  # percent
 _LOAD_OF_A_SECOND = 100.0  # what a second of lag counts for, in percent of CPU
 
 
@@ -100,10 +101,10 @@ def pick_least_connections(candidates: Sequence[Instance], facts: Facts, rng: ra
 
 
 def pick_power_of_two(candidates: Sequence[Instance], facts: Facts, rng: random.Random, turn: int) -> Instance:
-    """Of two by chance the emptier one; of two alike the less busy one, three times out of four.
+    """Of two by chance the emptier one; of two alike rather the less busy one, the more so the more they differ.
 
     Many processes with few connections each have nothing but the load to go by, and that is as old as the topology:
-    they must not all follow it.
+    they must not all follow it. So the busier one is taken as well, at least once in four times.
     """
     if len(candidates) == 1:
         return candidates[0]
@@ -111,10 +112,8 @@ def pick_power_of_two(candidates: Sequence[Instance], facts: Facts, rng: random.
     full, fuller = facts.crowding(one), facts.crowding(other)
     if full != fuller:
         return one if full < fuller else other
-    busy, busier = _step(load(one), _LOAD_STEP), _step(load(other), _LOAD_STEP)
-    if busy > busier:
-        one, other = other, one
-    return other if busy != busier and rng.random() < 0.25 else one
+    lead = (load(other) - load(one)) / (2 * _FULL_LOAD)
+    return one if rng.random() < 0.5 + max(-0.25, min(0.25, lead)) else other
 
 
 def pick_fastest_response(candidates: Sequence[Instance], facts: Facts, rng: random.Random, turn: int) -> Instance:

@@ -117,8 +117,9 @@ def test_an_instance_is_named_by_id_or_host(name: str) -> None:
 
 def test_of_two_that_are_alike_the_busy_one_is_not_left_out() -> None:
     """All processes see the same old CPU figure: must they follow it, the idle reader is the busy one soon."""
-    found = spread("power_of_two", (replace(A, cpu=90.0), B), count=4000)
-    assert 0.2 < found["a"] / 4000 < 0.3
+    for cpu, expected in ((200.0, 0.25), (60.0, 0.25), (20.0, 0.4), (4.0, 0.48), (0.0, 0.5)):
+        found = spread("power_of_two", (replace(A, cpu=cpu), B), count=10_000)
+        assert found["a"] / 10_000 == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.parametrize("strategy", ["least_connections", "power_of_two"])
