@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from dataclasses import dataclass
 
 BOUNDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """The upper bounds of the histogram's columns, in seconds; one more column has all above."""
@@ -32,13 +33,15 @@ class Timing:
 
 def added(timing: Timing, seconds: float, *, failed: bool = False) -> Timing:
     """The timing after one more call."""
-    column = sum(seconds > bound for bound in BOUNDS)
-    histogram = tuple(count + (number == column) for number, count in enumerate(timing.histogram))
-    return replace(
-        timing,
-        count=timing.count + 1,
-        failed=timing.failed + failed,
-        total=timing.total + seconds,
-        maximum=max(timing.maximum, seconds),
-        histogram=histogram,
+    column = bisect_left(BOUNDS, seconds)
+    before = timing.histogram
+    return Timing(
+        timing.what,
+        timing.alias,
+        timing.instance,
+        timing.count + 1,
+        timing.failed + failed,
+        timing.total + seconds,
+        max(timing.maximum, seconds),
+        (*before[:column], before[column] + 1, *before[column + 1 :]),
     )
