@@ -275,7 +275,7 @@ def test_a_monitor_with_a_user_of_its_own_is_not_given_the_applications_token(wi
     own = {"topology-monitoring-user": "watcher", "topology-monitoring-password": "w"}
     wrapper = connections[with_iam("with_token", **own)]
     params = wrapper.get_connection_params()
-    search = search_for(wrapper.settings_dict, wrapper._options, wrapper.driver, params)
+    search = search_for(wrapper.alias, wrapper.settings_dict, wrapper._options, wrapper.driver, params)
     assert search is not None
     assert CREDENTIALS in search.links.hosts.params
     assert CREDENTIALS not in search.links.topology.params
