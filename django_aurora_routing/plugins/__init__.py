@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from ..core.timings import Timing
 from .base import Plugin
-from .timings import reset_timings, timings
+from .stopwatch import reset_timings, timings
 
 __all__ = ["Plugin", "Timing", "reset_timings", "timings"]

@@ -181,7 +181,7 @@ def test_connects_and_statements_are_timed_by_alias_and_instance(
     caplog: pytest.LogCaptureFixture,
     plugins: str,
 ) -> None:
-    caplog.set_level(logging.DEBUG, logger="django_aurora_routing.plugins.timings")
+    caplog.set_level(logging.DEBUG, logger="django_aurora_routing.plugins.stopwatch")
     where = cluster.writer if "failover" in plugins else cluster.writer_endpoint  # without a cluster, HOST is all
     alias, instance = aliases.add("w", plugins=plugins), str(address_of(where))
     connections[alias].ensure_connection()
