@@ -145,7 +145,6 @@ class ClusterWrapperMixin(
         self._leave_seat()
         activity, options = self._activity, self._options
         activity.inherited, self.look = False, nothing_seen
-        self.duty = Duty.WRITE
         search = self._search = search_for(self.alias, self.settings_dict, options, self.driver, conn_params)
         if search is not None:
             found = search.found()

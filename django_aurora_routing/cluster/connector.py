@@ -271,8 +271,7 @@ class Search:
                         continue  # that may have taken its time
                     if seat.connection is not None:
                         self._say("takes a kept session on", step)
-                        duty = self.duty_at(address, view)
-                        return Opened(seat.connection, address, view.generation, seat.taken(), duty=duty)
+                        return Opened(seat.connection, address, view.generation, seat.taken())
                 outcome: Opened | Failed | None
                 if has_turn := stack.enter_context(turn()):
                     # After a failover, a writer that has confirmed itself while the search went on is not asked again.

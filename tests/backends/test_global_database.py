@@ -156,6 +156,14 @@ def test_a_writer_is_followed_to_another_region(world: LocalCluster, everywhere:
     assert view_of(alias).topology.primary_region == AWAY
 
 
+def test_endpoints_of_two_regions_lead_to_one_picture(world: LocalCluster, everywhere: GlobalAliases) -> None:
+    home = everywhere.add("h", host=world.instance("11").host, cluster_id=...)
+    away = everywhere.add("a", host=world.instance("12").host, cluster_id=..., read_only=True)
+    assert server_of(home) == "11"
+    assert server_of(away) in {"12", "13", "14"}
+    assert connections[home].known_cluster() is connections[away].known_cluster()
+
+
 # -- regions that are out of reach
 
 
