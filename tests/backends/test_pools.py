@@ -19,7 +19,13 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connections, transaction
 
-from django_aurora_routing import PoolExhaustedError, current_alias, in_database, release_resources
+from django_aurora_routing import (
+    FailoverFailedError,
+    PoolExhaustedError,
+    current_alias,
+    in_database,
+    release_resources,
+)
 from django_aurora_routing.cluster import pools as room
 from django_aurora_routing.lab import LocalCluster, LocalServer
 from django_aurora_routing.lab.login_proxy import LoginProxy
@@ -261,6 +267,21 @@ def test_nothing_that_is_older_than_a_failover_is_handed_out(
     former.thaw()
     assert rows(cluster) == [1, 2]
     assert room._known[alias]._idle == {}
+
+
+def test_a_write_that_a_kept_session_refuses_is_a_failover(
+    cluster: LocalCluster, add: Callable[..., str], table: str
+) -> None:
+    alias = add("pooled", failover_timeout_sec=1)
+    session = session_of(alias)
+    assert session_of(alias, close=False) == session
+    cluster.writer.query("SET GLOBAL read_only = 1")
+    try:
+        with pytest.raises(FailoverFailedError), transaction.atomic(using=alias):
+            execute(alias, "SELECT 1")
+            insert(alias, 1)
+    finally:
+        cluster.writer.query("SET GLOBAL read_only = 0")
 
 
 def test_a_failover_under_load_is_not_seen_in_autocommit(
