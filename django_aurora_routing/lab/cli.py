@@ -24,7 +24,7 @@ DATABASES = {{
         "NAME": "{database}",
         "USER": "{user}",
         "PASSWORD": "{password}",
-        "OPTIONS": {{"plugins": "failover", "cluster_instance_host_pattern": "{pattern}"}},
+        "OPTIONS": {options},
     }}
 }}
 """
@@ -75,10 +75,18 @@ def _up(options: argparse.Namespace) -> None:
             database=cluster.default_database,
             user=cluster.user,
             password=cluster.password,
-            pattern=cluster.host_pattern,
+            options=json.dumps({"plugins": "failover", **_what_finds_the_instances(cluster)}),
         )
     )
     print(f"It lives until `{PROGRAM} down{_name_option(options.name)}`, or the machine's next start.")
+
+
+def _what_finds_the_instances(cluster: LocalCluster) -> dict[str, Any]:
+    """The option that a client of this kind of cluster needs; where its members tell their addresses, none."""
+    if cluster.kind == "replication":
+        return {"hosts": [instance.host for instance in cluster.instances]}
+    tell_addresses = cluster.kind in ("multi-az", "group-replication")
+    return {} if tell_addresses else {"cluster_instance_host_pattern": cluster.host_pattern}
 
 
 def _status(options: argparse.Namespace) -> None:

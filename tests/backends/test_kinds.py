@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.test import override_settings
 
-from django_aurora_routing import release_resources
+from django_aurora_routing import TransactionResolutionUnknownError, release_resources
 from django_aurora_routing.cluster.cluster import Cluster
 from django_aurora_routing.core.staleness import is_caught_up, observed_lags
 from django_aurora_routing.core.topology import Role
@@ -162,6 +162,22 @@ def test_the_writer_alias_follows_a_promotion(
         old.revive()
     back = {instance.host for instance in of_kind.readers}
     wait_for(lambda: {i.address.host for i in known(reader).view.live_readers} == back, known(reader))
+
+
+def test_a_frozen_writer_is_replaced(replication: LocalCluster, aliases_of: Callable[..., Aliases]) -> None:
+    """It fails nobody by an error; who has been promoted meanwhile says so."""
+    make_table(replication)
+    limits = {
+        f"failure_detection_{name}": value for name, value in (("time_ms", 300), ("interval_ms", 200), ("count", 2))
+    }
+    writer = aliases_of(replication).add("w", **limits)
+    insert(writer, 1)
+    replication.writer.freeze()
+    replication.promote()
+    with pytest.raises(TransactionResolutionUnknownError):
+        insert(writer, 2)
+    insert(writer, 3)
+    assert (3,) in replication.writer.query("SELECT id FROM app.t")
 
 
 def test_a_reader_that_is_added_is_found(clusters: Callable[[str], LocalCluster], aliases_of: Any) -> None:

@@ -38,6 +38,15 @@ def name() -> Iterator[str]:
     assert lab("down", "--name", name).returncode == 1
 
 
+def test_settings_for_a_plain_primary_list_its_servers() -> None:
+    name = f"cli-{uuid.uuid4().hex[:8]}"
+    done = lab("up", "--name", name, "--readers", "0", "--kind", "replication")
+    try:
+        assert '"OPTIONS": {"plugins": "failover", "hosts": ["127.0.0.11"]}' in done.stdout
+    finally:
+        assert lab("down", "--name", name).returncode == 0
+
+
 def test_it_lives_on_and_is_found_by_name(name: str) -> None:
     cluster = LocalCluster.attach(name)
 
