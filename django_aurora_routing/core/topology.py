@@ -82,7 +82,8 @@ class Topology:
     `generation` rises when membership or roles change, never for lag or load: a connection made under another
     generation may be in the wrong place. `asked_at` is the `time.monotonic()` just before the question whose answer
     this is. `primary_region` is that of the last writer that was known. `rivals` take writes although another is the
-    writer; they are no instances, for what was written there is not what the others have.
+    writer; they are no instances, for what was written there is not what the others have. `promoted` are those of them
+    that were readers when the writer last spoke, by what they call themselves.
     """
 
     instances: tuple[Instance, ...] = ()
@@ -90,6 +91,7 @@ class Topology:
     asked_at: float = -math.inf
     primary_region: str = ""
     rivals: tuple[Instance, ...] = ()
+    promoted: frozenset[str] = frozenset()
 
     @property
     def writer(self) -> Instance | None:
@@ -159,8 +161,9 @@ def _with_own_word(
     """The topology after a server has told of itself; the others are as they were.
 
     Two that take writes are not two writers: the known one stays, as long as it is good or says so when it is asked.
-    A doubted one is replaced by a reader that takes writes now, for somebody has promoted that; by one that took
-    writes all along, such as a former writer that nobody has told, not before it is gone itself. What has been
+    A doubted one is replaced by what has turned from a reader to one that takes writes since it last spoke, for
+    somebody has promoted that; by one that took writes beside it, such as a former writer that nobody has told, not
+    before it is gone itself. What has been
     replaced is no instance any more, until it speaks for itself. `names`: of the addresses of one server the first
     in these is its own, as another may lead to another server tomorrow.
     """
@@ -175,19 +178,24 @@ def _with_own_word(
     others = [_later(i, asked_at - old.asked_at) for i in old.instances if is_another(i)]
     rivals = [i for i in old.rivals if is_another(i)]
     known = next((i for i in others if i.role is Role.WRITER), None)
-    if said is not None and said.role is Role.WRITER and known is not None:
-        is_promoted = before is not None and before in old.readers
-        if trust is Trust.GONE or (trust is Trust.DOUBTED and is_promoted):
+    promoted = old.promoted & {i.server for i in rivals}
+    if said is not None and said.role is Role.WRITER:
+        is_promoted = seen.server_id in old.promoted or (before is not None and before in old.readers)
+        if known is None:
+            promoted = frozenset()  # the writer has spoken, or there is a new one
+        elif trust is Trust.GONE or (trust is Trust.DOUBTED and is_promoted):
             others.remove(known)
+            promoted = frozenset()
         else:
             rivals.append(said)
+            promoted |= {seen.server_id} if is_promoted else set()
             said = None
     if said is not None:
         if said.role is Role.READER:
             said = _with_proof(said, known, before, asked_at - old.asked_at)
         others.append(_later(said, old.asked_at - asked_at))
     topology = _next(old, others, max(asked_at, old.asked_at))
-    return replace(topology, rivals=tuple(sorted(rivals, key=lambda i: i.id)))
+    return replace(topology, rivals=tuple(sorted(rivals, key=lambda i: i.id)), promoted=promoted)
 
 
 def _with_proof(reader: Instance, writer: Instance | None, before: Instance | None, later: float) -> Instance:

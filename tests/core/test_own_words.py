@@ -79,6 +79,11 @@ START = (writes("1"), reads("2"), reads("3"))
         ),
         pytest.param(
             (writes("2"), Trust.DOUBTED, writes("2")),
+            {"2": "writer", "3": "reader"},
+            id="a reader was promoted before anybody had noticed that the writer is silent",
+        ),
+        pytest.param(
+            (writes("2"), writes("1"), Trust.DOUBTED, writes("2")),
             {"1": "writer", "2": "rival", "3": "reader"},
             id="who took writes all along has not been promoted just now",
         ),
