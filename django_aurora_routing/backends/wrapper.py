@@ -70,7 +70,7 @@ class ClusterWrapperMixin(
         self._after_failure = False
         self._ran_out_at: Address | None = None
         self._goal: Address | None = None
-        self._unit_began = float("-inf")
+        self.unit_began = time.monotonic()
         self._parsed: tuple[Any, ParsedOptions] | None = None
 
     @cached_property
@@ -212,14 +212,14 @@ class ClusterWrapperMixin(
         if address is not None and (self.duty.differs_from(was) or search.place_of(address) is Place.WRONG):
             logger.info("alias %r leaves %s, which is not the right place any more", self.alias, address)
             self.close()
-        elif time.monotonic() - self._unit_began > _LONGEST_UNIT:
+        elif time.monotonic() - self.unit_began > _LONGEST_UNIT:
             self._even_out(search)
         self._generation = view.generation
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Called by Django before and after each request, and by Celery with each task."""
         super().close_if_unusable_or_obsolete()
-        self._unit_began = time.monotonic()
+        self.unit_began = time.monotonic()
         search = self._search
         if search is not None and self.connection is not None and not self.in_atomic_block and self.autocommit:
             self._even_out(search)

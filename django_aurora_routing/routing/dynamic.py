@@ -244,10 +244,11 @@ def _close_wrapper(wrapper: BaseDatabaseWrapper) -> None:
 def _close_for_good(wrapper: Any) -> None:
     """Close the connection, and with the last one the pool that the backend may keep for the alias."""
     _close_wrapper(wrapper)
-    if not wrapper.settings_dict["OPTIONS"].get("pool") or wrapper.alias in _databases:
+    close_pool = getattr(wrapper, "close_pool", None)
+    if close_pool is None or wrapper.alias in _databases:
         return
     try:
-        wrapper.close_pool()
+        close_pool()
     except Exception:
         logger.warning("Could not close the pool of %s", wrapper.alias, exc_info=True)
 

@@ -96,6 +96,15 @@ def test_a_request_keeps_its_reader_and_moves_after_it(crowded: tuple[Kept, Inst
     wait_for(lambda: (one.close_if_unusable_or_obsolete(), server_of(one))[1] == new.id)
 
 
+def test_so_does_the_first_request_of_a_thread(crowded: tuple[Kept, Instance, Instance]) -> None:
+    """Its connection was not there yet as the request began, so nobody has told it of that."""
+    made, old, new = crowded
+    made.all.append(first := connections.create_connection("r"))
+    assert server_of(first) == old.id
+    wait_for_a_grant(made, new)
+    assert [server_of(first) for _ in range(3)] == [old.id] * 3
+
+
 def test_rows_that_are_being_read_are_not_lost(
     crowded: tuple[Kept, Instance, Instance], cluster: LocalCluster, table: str
 ) -> None:

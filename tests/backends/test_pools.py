@@ -18,6 +18,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connections, transaction
+from django.test import override_settings
 
 from django_aurora_routing import (
     FailoverFailedError,
@@ -401,6 +402,16 @@ def test_a_dynamic_database_takes_its_pool_along(
         assert len(room._known) == len(before) + 1
     assert set(room._known) == before
     assert wait_until(lambda: session not in sessions(cluster))
+
+
+def test_also_where_a_profile_has_it(aliases: Aliases, add: Callable[..., str]) -> None:
+    conf = {**connections[add("plain", ..., plugins="")].settings_dict}
+    with override_settings(AURORA_ROUTING={"CLUSTERS": {}, "PROFILES": {"pooled": {"pool": True}}}):
+        before = set(room._known)
+        with in_database({**conf, "OPTIONS": {**conf["OPTIONS"], "profile_name": "pooled"}}):
+            session_of(current_alias())
+            assert len(room._known) == len(before) + 1
+        assert set(room._known) == before
 
 
 def test_so_does_one_that_was_at_work_when_its_last_block_ended(cluster: LocalCluster, add: Callable[..., str]) -> None:

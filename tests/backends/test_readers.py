@@ -25,6 +25,8 @@ class Kept:
 
     def __init__(self, alias: str, count: int) -> None:
         self.all: list[Any] = [connections.create_connection(alias) for _ in range(count)]
+        for connection in self.all:
+            connection.unit_began = float("-inf")  # of jobs, not of requests
 
     def servers(self) -> Counter[str]:
         """Where each of them is, having run a statement."""
@@ -240,6 +242,7 @@ def test_a_reader_that_is_killed_under_load_costs_no_read(cluster: LocalCluster,
     stop = threading.Event()
 
     def work(mine: Counter[str]) -> None:
+        connections[alias].unit_began = float("-inf")
         while not stop.is_set():
             try:
                 mine[server_of(connections[alias])] += 1
