@@ -1,11 +1,40 @@
-"""What stands in for a driver connection that died inside a transaction."""
+"""What the application is told of a lost connection, and what stands in for one that died inside a transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ..errors import FailoverError
+from ..errors import (
+    FailoverError,
+    FailoverFailedError,
+    FailoverSuccessError,
+    TransactionResolutionUnknownError,
+)
+
+
+def loss_error(
+    alias: str, address: object, certain: bool, in_transaction: bool, failed: str | None = None
+) -> FailoverError:
+    """The error for a loss at `address`.
+
+    `certain` says that nothing has happened, `failed` why there is no instance to go on with.
+    """
+    lost = f"Alias {alias!r} lost its connection to {address}"
+    error: FailoverError
+    if not certain:
+        what = "COMMIT" if in_transaction else "a write"
+        error = TransactionResolutionUnknownError(
+            f"{lost} before the answer to {what} came: it may have happened or not. Look before you repeat it."
+        )
+    elif failed is not None:
+        error = FailoverFailedError(f"{lost}, and {failed}")
+    elif in_transaction:
+        error = FailoverSuccessError(f"{lost}: the transaction was rolled back. Run the outermost block again.")
+    else:
+        error = FailoverSuccessError(f"{lost} before the statement had any effect. Run it again.")
+    error.in_transaction = in_transaction
+    return error
 
 
 class LostConnection:

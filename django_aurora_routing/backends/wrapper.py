@@ -28,13 +28,11 @@ from ..drivers.sockets import is_ended_by_peer, nothing_seen
 from ..errors import (
     FailoverError,
     FailoverFailedError,
-    FailoverSuccessError,
-    TransactionResolutionUnknownError,
 )
 from .cursor import ClusterCursorsMixin
 from .errors import ClusterErrorWrapper
 from .extensions import ExtensionsMixin
-from .lost import LostConnection
+from .lost import LostConnection, loss_error
 from .phases import InPhase, Phase
 from .pooling import PooledSessionsMixin
 from .read_only import ReadOnlySessionMixin
@@ -352,14 +350,14 @@ class ClusterWrapperMixin(
         if not in_transaction or phase in (Phase.ROLLBACK, Phase.END):
             self._drop(LostConnection(None) if in_transaction else None)
             search.cluster.suspect(address, str(cause))
-            error = self._loss_error(address, None, certain or phase in (Phase.BEGIN, Phase.ROLLBACK), False)
+            error = loss_error(self.alias, address, certain or phase in (Phase.BEGIN, Phase.ROLLBACK), False)
         else:
             certain = certain or phase is not Phase.COMMIT or self.is_untouched
             hooks, self.run_on_commit = self.run_on_commit, []  # of no more use, should somebody (TestCase) run them
             # Before the search, which a signal handler may interrupt: the block is lost whatever comes of it.
-            self._drop(LostConnection(self._loss_error(address, None, certain, True)))
+            self._drop(LostConnection(loss_error(self.alias, address, certain, True)))
             refused = search.find_again(address, str(cause))
-            error = self._loss_error(address, refused, certain, True)
+            error = loss_error(self.alias, address, certain, True, None if refused is None else refused.reason)
             self.connection = LostConnection(error, hooks)
             if ran_out and certain and refused is None and search.place_of(address) is Place.RIGHT:
                 return  # a slow statement on a living server, which is no failover; the block is lost all the same
@@ -379,24 +377,5 @@ class ClusterWrapperMixin(
         lost: LostConnection | None = None
         if self.in_atomic_block or not self.autocommit:
             certain = phase is not Phase.COMMIT
-            lost = LostConnection(self._loss_error(self._activity.address or "its server", None, certain, True))
+            lost = LostConnection(loss_error(self.alias, self._activity.address or "its server", certain, True))
         self._drop(lost)
-
-    def _loss_error(
-        self, address: object, refused: Refused | None, certain: bool, in_transaction: bool
-    ) -> FailoverError:
-        lost = f"Alias {self.alias!r} lost its connection to {address}"
-        error: FailoverError
-        if not certain:
-            what = "COMMIT" if in_transaction else "a write"
-            error = TransactionResolutionUnknownError(
-                f"{lost} before the answer to {what} came: it may have happened or not. Look before you repeat it."
-            )
-        elif refused is not None:
-            error = FailoverFailedError(f"{lost}, and {refused.reason}")
-        elif in_transaction:
-            error = FailoverSuccessError(f"{lost}: the transaction was rolled back. Run the outermost block again.")
-        else:
-            error = FailoverSuccessError(f"{lost} before the statement had any effect. Run it again.")
-        error.in_transaction = in_transaction
-        return error

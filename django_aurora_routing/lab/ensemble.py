@@ -13,8 +13,9 @@ from pathlib import Path
 
 from . import replication
 from .binaries import Program, make_template
+from .entrance import Entrance
 from .errors import LabError
-from .facade import Entrance, Gate
+from .facade import Gate
 from .instances import Instance
 from .kinds import find_kind
 from .kinds.base import Member

@@ -1,7 +1,7 @@
-"""Owns the addresses that clients connect to: forwards each connection to its server, and does the faults on the wire.
+"""Owns the ways to the servers: forwards each connection to its server, and does the faults on the wire.
 
-Gate: the entrance of one instance. Entrance: one listening address, of a gate or an endpoint. Link: one connection.
-All of it runs on the loop's thread; other threads come in through `Loop.run`.
+Gate: the way to one instance. Link: one connection. All of it runs on the loop's thread; other threads come in
+through `Loop.run`.
 """
 
 import contextlib
@@ -18,7 +18,6 @@ from .loop import READ, WRITE, Loop
 logger = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024
-BACKLOG = 4096
 _NO_COMPRESSION = error_packet(2, 1235, "42000", "The lab cannot read a compressed stream; connect without compression")
 _LOOK_AGAIN = 0.002  # seconds
 _COMMAND, _QUERIES = slice(4, 5), (b"\x03", b"\x17")  # COM_QUERY and COM_STMT_EXECUTE, behind a packet's length
@@ -67,86 +66,6 @@ class Gate:
     def reset_links(self) -> None:
         for link in list(self.links):
             link.close(reset=True)
-
-
-class Entrance:
-    """One address. It listens while `choose` names a gate to lead to; else its port is kept, and refuses."""
-
-    def __init__(self, loop: Loop, address: tuple[str, int], choose: Callable[[], Gate | None]) -> None:
-        self._loop = loop
-        self._address = address
-        self._choose = choose
-        self._fill: list[socket.socket] = []
-        self._watched = 0
-        self._is_open = False
-        self._is_dark = False
-        self._socket = _bound(address)
-
-    def settle(self, *, is_open: bool, is_dark: bool = False) -> None:
-        """Listen, refuse or, dark, let connection attempts go unanswered."""
-        if is_open != self._is_open:
-            if is_open:
-                self._socket.listen(BACKLOG)
-                self._watched = self._loop.watch(self._socket, 0, READ, self._accept)
-            else:
-                self._lighten()
-                self._watched = self._loop.watch(self._socket, self._watched, 0, self._accept)
-                # Bound but not listening: the kernel refuses, and nobody else takes the port meanwhile.
-                self._socket.close()
-                self._socket = _bound(self._address)
-            self._is_open = is_open
-        if is_open and is_dark != self._is_dark:
-            if is_dark:
-                self._darken()
-            else:
-                self._lighten()
-
-    def close(self) -> None:
-        self._lighten()
-        self._watched = self._loop.watch(self._socket, self._watched, 0, self._accept)
-        self._socket.close()
-
-    def _darken(self) -> None:
-        """Fill the accept queue with connections of our own: the kernel drops every further SYN."""
-        self._is_dark = True
-        self._watched = self._loop.watch(self._socket, self._watched, 0, self._accept)
-        self._socket.listen(0)
-        for _ in range(3):
-            filler = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            filler.setblocking(False)
-            filler.connect_ex(self._address)
-            self._fill.append(filler)
-
-    def _lighten(self) -> None:
-        if not self._is_dark:
-            return
-        self._is_dark = False
-        for filler in self._fill:
-            filler.close()
-        self._fill.clear()
-        self._socket.listen(BACKLOG)
-        self._watched = self._loop.watch(self._socket, self._watched, READ, self._accept)
-
-    def _accept(self, events: int) -> None:
-        for _ in range(64):
-            try:
-                client, _ = self._socket.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return
-            except OSError as error:  # no descriptor left
-                logger.warning("cannot accept on %s: %s", self._address, error)
-                self._watched = self._loop.watch(self._socket, self._watched, 0, self._accept)
-                self._loop.at(time.monotonic() + 0.1, self._accept_again)
-                return
-            gate = self._choose()
-            if gate is None or not gate.is_open:
-                _close(client, reset=True)
-            else:
-                Link(gate, client)
-
-    def _accept_again(self) -> None:
-        if self._is_open and not self._is_dark:
-            self._watched = self._loop.watch(self._socket, self._watched, READ, self._accept)
 
 
 class Link:
@@ -204,7 +123,7 @@ class Link:
         self._client_events = self._loop.watch(self._client, self._client_events, 0, self._on_client)
         self._drop_server()
         self._gate.links.discard(self)
-        _close(self._client, reset=reset)
+        close_socket(self._client, reset=reset)
 
     def _connect(self) -> None:
         gate = self._gate
@@ -385,19 +304,7 @@ class Link:
             self._server = None
 
 
-def _bound(address: tuple[str, int]) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _close(sock: socket.socket, *, reset: bool) -> None:
+def close_socket(sock: socket.socket, *, reset: bool) -> None:
     if reset:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

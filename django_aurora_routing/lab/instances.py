@@ -4,7 +4,8 @@ import time
 import uuid
 from typing import Any, Literal
 
-from .facade import Entrance, Gate
+from .entrance import Entrance
+from .facade import Gate
 from .kinds.base import Member
 from .servers import Server
 
