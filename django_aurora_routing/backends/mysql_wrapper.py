@@ -74,12 +74,13 @@ class MySQLWrapperMixin(ClusterWrapperMixin):
     def _set_up_forwarding(self) -> None:
         """On a reader that sends writes on to the writer: Aurora does so only where the session has said how to read.
 
-        At SESSION it sees its own writes. Savepoints are not forwarded: there is none in an inner block, as where a
-        database has no savepoints.
+        At SESSION it sees its own writes.
         https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-global-database-write-forwarding-ams.html
         """
-        forwards = self.duty is Duty.FORWARD
-        self.features.uses_savepoints = type(self.features).uses_savepoints and not forwards
-        if forwards and _CONSISTENCY not in str(self.get_connection_params().get("init_command")):
+        if self.duty is Duty.FORWARD and _CONSISTENCY not in str(self.get_connection_params().get("init_command")):
             with self.cursor() as cursor:
                 cursor.execute(f"SET SESSION {_CONSISTENCY} = 'SESSION'")
+
+    def _savepoint_allowed(self) -> bool:
+        """Savepoints are not forwarded: there is none in an inner block, as where a database has no savepoints."""
+        return self.duty is not Duty.FORWARD and bool(super()._savepoint_allowed())  # type: ignore[misc]
