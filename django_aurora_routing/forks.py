@@ -28,10 +28,17 @@ def rest_if_carried_along(process: int) -> None:
 
 
 def _begin_child() -> None:
+    """Call all, whatever one raises: what is left undone is a lock that is held for ever. The first error is told."""
     global _process
     _process = os.getpid()
+    error: BaseException | None = None
     for callback in _callbacks:
-        callback()
+        try:
+            callback()
+        except BaseException as exc:  # noqa: BLE001 - raised below
+            error = error or exc
+    if error is not None:
+        raise error  # Python prints it, and the child goes on
 
 
 def _begin_worker_of_uwsgi() -> None:
@@ -65,9 +72,11 @@ def _be_told_by_uwsgi() -> None:
 
 def _share_hook(uwsgi: Any, before: Callable[[], object] | None) -> None:
     def hook() -> None:
-        _begin_worker_of_uwsgi()
-        if before is not None:
-            before()
+        try:
+            _begin_worker_of_uwsgi()
+        finally:
+            if before is not None:
+                before()
 
     uwsgi.post_fork_hook = hook
 

@@ -41,6 +41,8 @@ from .zones import Zones
 
 logger = logging.getLogger(__name__)
 
+MOST_TURNS = 1000
+"""Aliases whose turns are remembered: dynamic ones come and go, and a round that begins anew is no harm."""
 FIRST_ROUND = 0.5
 """Seconds that the first meeting waits for all instances, where each has to be asked."""
 
@@ -117,6 +119,8 @@ class Cluster:
     def turn(self, alias: str) -> int:
         """How many connections an alias has had here. Begins by chance: the first ones of all processes are many."""
         if (turns := self._turns.get(alias)) is None:
+            if len(self._turns) >= MOST_TURNS:
+                self._turns = {}
             turns = self._turns.setdefault(alias, itertools.count(random.randrange(1 << 16)))
         return next(turns)
 

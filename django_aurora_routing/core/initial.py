@@ -79,11 +79,15 @@ def read_initial(given: Given, plugins: Collection[str], host: Address) -> Initi
         given.say(setting, f"{verified!r} contradicts OPTIONS['endpoint_substitution_role'], which is {role!r}.")
     kind = parse_endpoint(host.host).kind
     of_inactive = given.text("inactive_cluster_writer_endpoint_substitution_role")
-    is_asked = given.text("verify_inactive_cluster_writer_endpoint_connection_type") != "none"
+    verify_inactive = "verify_inactive_cluster_writer_endpoint_connection_type"
+    if of_inactive == "none":  # HOST itself: only who says so expects a writer where there is none
+        inactive = Start(Substitution.NONE, Role.WRITER if given.values.get(verify_inactive) == "writer" else None)
+    else:
+        inactive = Start(is_asked=given.text(verify_inactive) != "none")
     return InitialConnection(
         host,
         start=_start(role, verified, kind),
-        inactive=Start(Substitution.NONE) if of_inactive == "none" else Start(is_asked=is_asked),
+        inactive=inactive,
         strategy=given.text("initial_connection_host_selector_strategy"),
         retry_timeout=seconds("open_connection_retry_timeout_ms"),
         retry_interval=given.number("open_connection_retry_interval_ms"),

@@ -186,7 +186,7 @@ _ACTIVE = (
     _active("srw_write_endpoint", TEXT),
     _active("srw_verify_new_connections", BOOL, True),
     _active("srw_verify_initial_connection_type", CHOICE, None, ("reader", "writer")),
-    _active("srw_connect_retry_timeout_ms", MILLISECONDS, 60.0),  # theirs: that; by its documentation 6 s
+    _active("srw_connect_retry_timeout_ms", MILLISECONDS, 6.0),  # as theirs is documented; it takes 60 s
     _active("srw_connect_retry_interval_ms", MILLISECONDS, 0.1),  # as theirs is documented; it waits for 1 s
 )
 _ACCEPTED = _names("""
@@ -213,11 +213,10 @@ OPTION_TABLE: dict[str, OptionRow] = {
     )
 }
 
-# Other names for an option of ours: the driver's, and one that the wrapper has left behind.
-SPELLINGS = {
-    "connection_timeout": "connect_timeout",
-    "reader_initial_connection_host_selector_strategy": "initial_connection_host_selector_strategy",
-}
+# Names that the wrapper has left behind: each counts only where the present one is left out.
+FORMER_NAMES = {"reader_initial_connection_host_selector_strategy": "initial_connection_host_selector_strategy"}
+# All other names for an option of ours: these, and the driver's.
+SPELLINGS = {"connection_timeout": "connect_timeout", **FORMER_NAMES}
 
 # A prefixed driver option goes to the connections that a monitor makes, not to the application's.
 MONITOR_PREFIXES = ("topology-monitoring-", "monitoring-", "frt-")

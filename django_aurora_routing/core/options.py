@@ -19,7 +19,7 @@ from .global_database import check_isolation, read_regional_patterns, read_regio
 from .initial import PLAIN, InitialConnection, read_initial
 from .keepalive import KeepAlive, read_keepalive
 from .logins import TOKEN_PLUGINS, Login, read_login
-from .option_table import DEFAULT_STRATEGY, LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
+from .option_table import DEFAULT_STRATEGY, FORMER_NAMES, LATER_PREFIXES, MONITOR_PREFIXES, OPTION_TABLE, SPELLINGS
 from .option_values import Given, Problem, nearest, parse_value
 from .plugins import (
     DEFAULT_PLUGINS,
@@ -165,6 +165,9 @@ def parse_options(
         setting = f"OPTIONS[{name!r}]"
         if not isinstance(name, str):
             problems.append(Problem(setting, "the name of an option is text.", ""))
+            continue
+        if (present := FORMER_NAMES.get(name)) is not None and present in raw:
+            problems.append(Problem(setting, f"has no effect beside OPTIONS[{present!r}].", "", fatal=False))
             continue
         name = SPELLINGS.get(name, name)
         prefix = next((p for p in (*MONITOR_PREFIXES, *LATER_PREFIXES) if name.startswith(p)), None)

@@ -55,11 +55,12 @@ _LOAD_STEP = 10.0  # percent
 _SLOWER, _BY_CHANCE = 1.25, 0.00025  # times the fastest, and seconds
 _FULL_LOAD = 100.0  # percent
 _LOAD_OF_A_SECOND = 100.0  # what a second of lag counts for, in percent of CPU
+_UNKNOWN_LAG = 1.0  # what an unknown one is taken for: who has stopped applying is idle, and not to be preferred for it
 
 
 def load(instance: Instance) -> float:
-    """How busy the topology says it is: CPU in percent, and one percent more for 10 ms of lag if that is known."""
-    return instance.cpu + (_LOAD_OF_A_SECOND * instance.lag if math.isfinite(instance.lag) else 0.0)
+    """How busy the topology says it is: CPU in percent, and 1 % more for 10 ms of lag; an unknown lag is a second."""
+    return instance.cpu + _LOAD_OF_A_SECOND * (instance.lag if math.isfinite(instance.lag) else _UNKNOWN_LAG)
 
 
 def _step(value: float, size: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django_aurora_routing.backends.wiring import cluster_settings_of
-from django_aurora_routing.cluster.cluster import Cluster
+from django_aurora_routing.cluster.cluster import MOST_TURNS, Cluster
 from django_aurora_routing.core.options import Options
 
 
@@ -21,3 +21,12 @@ def test_turns_are_each_aliass_own_and_begin_anew_in_each_child() -> None:
         cluster.after_fork()
         begins.append(cluster.turn("a"))
     assert len(set(begins)) > 1
+
+
+def test_aliases_that_come_and_go_leave_nothing_that_grows() -> None:
+    links: Any = None  # nobody connects
+    cluster = Cluster("turns", cluster_settings_of({"HOST": "nowhere"}, Options()), links)
+    for number in range(3 * MOST_TURNS):
+        first = cluster.turn(f"dynamic-{number}")
+        assert cluster.turn(f"dynamic-{number}") == first + 1
+    assert len(cluster._turns) <= MOST_TURNS

@@ -63,6 +63,22 @@ def test_a_contradiction_is_refused(role: str, verified: str) -> None:
             {"verify_inactive_cluster_writer_endpoint_connection_type": "none"},
             Start(is_asked=False),
         ),
+        (
+            "us-east-1",
+            {
+                "inactive_cluster_writer_endpoint_substitution_role": "none",
+                "verify_inactive_cluster_writer_endpoint_connection_type": "writer",
+            },
+            Start(NONE, Role.WRITER),
+        ),
+        (
+            "us-east-1",
+            {
+                "inactive_cluster_writer_endpoint_substitution_role": "none",
+                "verify_inactive_cluster_writer_endpoint_connection_type": "none",
+            },
+            Start(NONE),
+        ),
     ],
 )
 def test_a_writer_endpoint_without_a_writer(region: str, given: dict[str, object], expected: Start) -> None:
@@ -86,6 +102,16 @@ def test_times_and_strategy(given: dict[str, object], attribute: str, expected: 
     parsed = parse(**given)
     assert parsed.problems == ()
     assert getattr(parsed.options.initial, attribute) == expected
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_former_name_counts_only_without_the_present_one(is_first: bool) -> None:
+    former = {"reader_initial_connection_host_selector_strategy": "random"}
+    present = {"initial_connection_host_selector_strategy": "round_robin"}
+    parsed = parse(**({**former, **present} if is_first else {**present, **former}))
+    assert parsed.options.initial.strategy == "round_robin"
+    (problem,) = parsed.problems
+    assert (problem.setting, problem.fatal) == ("OPTIONS['reader_initial_connection_host_selector_strategy']", False)
 
 
 def test_without_the_plugin_nothing_is_said() -> None:

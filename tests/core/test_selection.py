@@ -85,7 +85,8 @@ def test_what_a_process_knows_decides(strategy: str, known: Facts, expected: str
         pytest.param("lowest_load", (replace(A, cpu=35.0), replace(B, cpu=80.0), replace(C, cpu=5.0)), "c", id="CPU"),
         pytest.param("lowest_load", (replace(A, cpu=12.0), replace(B, cpu=18.0)), "ab", id="some percent"),
         pytest.param("lowest_load", (replace(A, cpu=20.0, lag=0.5), replace(B, cpu=40.0)), "b", id="and lag"),
-        pytest.param("lowest_load", (replace(A, cpu=20.0, lag=math.inf), replace(B, cpu=40.0)), "a", id="if known"),
+        pytest.param("lowest_load", (replace(A, lag=math.inf), replace(B, cpu=95.0)), "b", id="unknown is a second"),
+        pytest.param("lowest_load", (replace(A, lag=math.inf), replace(B, lag=3.0)), "a", id="and no more"),
     ],
 )
 def test_what_the_topology_says_decides(strategy: str, candidates: tuple[Instance, ...], expected: str) -> None:
@@ -93,7 +94,7 @@ def test_what_the_topology_says_decides(strategy: str, candidates: tuple[Instanc
 
 
 def test_load_is_a_number_whatever_is_unknown() -> None:
-    assert load(replace(A, cpu=7.0, lag=math.inf)) == 7.0
+    assert load(replace(A, cpu=7.0, lag=math.inf)) == 107.0
     assert load(replace(A, cpu=7.0, lag=0.25)) == 32.0
 
 
@@ -120,6 +121,11 @@ def test_of_two_that_are_alike_the_busy_one_is_not_left_out() -> None:
     for cpu, expected in ((200.0, 0.25), (60.0, 0.25), (20.0, 0.4), (4.0, 0.48), (0.0, 0.5)):
         found = spread("power_of_two", (replace(A, cpu=cpu), B), count=10_000)
         assert found["a"] / 10_000 == pytest.approx(expected, abs=0.02)
+
+
+def test_a_replica_that_has_stopped_is_not_the_less_busy_one() -> None:
+    found = spread("power_of_two", (replace(A, lag=math.inf), replace(B, cpu=30.0, lag=0.02)), count=10_000)
+    assert found["a"] / 10_000 == pytest.approx(0.25, abs=0.02)
 
 
 @pytest.mark.parametrize("strategy", ["least_connections", "power_of_two"])

@@ -38,9 +38,9 @@ def test_where_an_alias_goes(options: dict[str, Any], expected: Address | None) 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, Verification(Role.WRITER, 60.0, 0.1)),
-        ({"read_only": True}, Verification(Role.READER, 60.0, 0.1)),
-        ({"read_only": True, "srw_verify_initial_connection_type": "Writer"}, Verification(Role.WRITER, 60.0, 0.1)),
+        ({}, Verification(Role.WRITER, 6.0, 0.1)),
+        ({"read_only": True}, Verification(Role.READER, 6.0, 0.1)),
+        ({"read_only": True, "srw_verify_initial_connection_type": "Writer"}, Verification(Role.WRITER, 6.0, 0.1)),
         (
             {"srw_connect_retry_timeout_ms": 500, "srw_connect_retry_interval_ms": 20},
             Verification(Role.WRITER, 0.5, 0.02),
