@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from ..core.failures import Failure, classify_mysql
+from ..core.rows import is_on
 from ..core.splitting import Verification
 from ..core.topology import Role
 from ..drivers.base import Connection, Driver
@@ -18,7 +19,7 @@ _MAY_PASS = (Failure.UNREACHABLE, Failure.BUSY, Failure.LOST, Failure.NEVER_SENT
 def has_role(driver: Driver, connection: Connection, wanted: Role, timeout: float | None) -> bool:
     """Ask the server at the other end. Raises the driver's errors."""
     (flags,) = driver.ask(connection, _ROLE, timeout)
-    return any(int(flag) for flag in flags) is (wanted is Role.READER)
+    return any(map(is_on, flags)) is (wanted is Role.READER)
 
 
 def open_verified(

@@ -22,6 +22,15 @@ class Rows(tuple[Sequence[Any], ...]):
         return [{name.lower(): value for name, value in zip(self.names, row, strict=True)} for row in self]
 
 
+def is_on(value: object) -> bool:
+    """Whether a server's variable that is 0 or 1 is not 0; of `@@read_only`, whether it refuses writes.
+
+    MariaDB from 12.0.1 on gives that as a word, and knows others than OFF and ON, all of which refuse.
+    https://mariadb.com/docs/server/server-management/variables-and-modes/server-system-variables#read_only
+    """
+    return text(value).upper() not in ("0", "OFF")
+
+
 def text(value: object) -> str:
     """A name or a value as text; drivers give some as bytes."""
     return value.decode() if isinstance(value, (bytes, bytearray)) else str(value)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..core.endpoints import Address, HostPattern
+from ..core.rows import is_on
 from ..core.topology import Instance, Observation, Role, instance_at
 from .base import Ask
 
@@ -47,10 +48,10 @@ class AuroraMySQL:
             )
             for row in rows
         }
-        return Observation(str(rows[0][0]), bool(int(rows[0][1])), tuple(instances.values()))
+        return Observation(str(rows[0][0]), is_on(rows[0][1]), tuple(instances.values()))
 
     def refuses_writes(self, ask: Ask) -> bool:
-        return bool(int(ask("SELECT @@innodb_read_only")[0][0]))
+        return is_on(ask("SELECT @@innodb_read_only")[0][0])
 
 
 def _age(*, lag: Any, microseconds: Any) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from ..core.endpoints import Address, HostPattern
-from ..core.rows import text
+from ..core.rows import is_on, text
 from ..core.topology import Instance, Observation, Role
 from .base import Ask
 
@@ -21,7 +21,7 @@ LEFT JOIN performance_schema.replication_group_member_stats s ON s.MEMBER_ID = m
 """
 # As observe() sees it, in one round trip: whether it is read-only, without most of the group, or not the first primary.
 _REFUSES = f"""
-SELECT @@read_only OR NOT COALESCE((
+SELECT @@read_only, NOT COALESCE((
     SELECT 2 * SUM(MEMBER_STATE IN ('ONLINE', 'RECOVERING')) > COUNT(*)
            AND MIN(CASE WHEN MEMBER_STATE = 'ONLINE' AND MEMBER_ROLE = 'PRIMARY' THEN MEMBER_ID END) = @@server_uuid
     FROM {_MEMBERS}), 0)
@@ -46,7 +46,7 @@ class GroupReplicationMySQL:
         rows = ask(_TOPOLOGY)
         if not rows:
             return Observation("", True, ())
-        own_id, read_only = text(rows[0][0]), bool(int(rows[0][1]))
+        own_id, read_only = text(rows[0][0]), is_on(rows[0][1])
         members = [(text(row[2]), text(row[3]), row[4], text(row[5]), text(row[6]), row[7]) for row in rows]
         if 2 * sum(state in _SEEN for _, _, _, state, _, _ in members) <= len(members):
             # Cut off from most of the group, it knows nothing of it. Of itself it does: it can commit no write now.
@@ -67,4 +67,4 @@ class GroupReplicationMySQL:
         return Observation(own_id, read_only or own_id != writer_id, instances)
 
     def refuses_writes(self, ask: Ask) -> bool:
-        return bool(int(ask(_REFUSES)[0][0]))
+        return any(map(is_on, ask(_REFUSES)[0]))

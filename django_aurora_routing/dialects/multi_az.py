@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..core.endpoints import Address, EndpointKind, HostPattern, parse_endpoint
-from ..core.rows import Rows, text
+from ..core.rows import Rows, is_on, text
 from ..core.topology import Instance, Observation, Role
 from .base import Ask
 from .replica_status import GRANT, replica_status
@@ -45,7 +45,7 @@ class MultiAZMySQL:
             return Observation("", True, ())
         assert isinstance(rows, Rows)
         members = rows.by_name
-        own_id, refuses = int(members[0]["own_id"]), bool(int(members[0]["own_read_only"]))
+        own_id, refuses = int(members[0]["own_id"]), is_on(members[0]["own_read_only"])
         status = replica_status(ask) if refuses else None
         writer_id = own_id if not refuses else status.source_id if status is not None else None
         names = {int(row["id"]): _name(text(row["endpoint"])) for row in members}
@@ -60,7 +60,7 @@ class MultiAZMySQL:
         return Observation(names.get(own_id, ""), refuses, tuple(instances), lags_of_all=False)
 
     def refuses_writes(self, ask: Ask) -> bool:
-        return bool(int(ask("SELECT @@read_only")[0][0]))
+        return is_on(ask("SELECT @@read_only")[0][0])
 
 
 def _name(endpoint: str) -> str:

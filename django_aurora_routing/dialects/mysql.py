@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core.endpoints import Address, HostPattern
+from ..core.rows import is_on
 from ..core.topology import Instance, Observation, Role
 from .base import Ask
 
@@ -20,4 +21,4 @@ class SingleMySQL:
         return Observation(str(asked_at), False, (Instance(str(asked_at), asked_at, Role.WRITER),))
 
     def refuses_writes(self, ask: Ask) -> bool:
-        return bool(int(ask("SELECT @@read_only")[0][0]))
+        return is_on(ask("SELECT @@read_only")[0][0])

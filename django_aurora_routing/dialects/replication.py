@@ -9,7 +9,7 @@ import math
 from dataclasses import replace
 
 from ..core.endpoints import Address, HostPattern
-from ..core.rows import text
+from ..core.rows import is_on, text
 from ..core.topology import Instance, Observation, Role
 from .base import Ask
 from .replica_status import GRANT, position, replica_status, statement_for
@@ -26,7 +26,7 @@ class ReplicationMySQL:
 
     def observe(self, ask: Ask, asked_at: Address, pattern: HostPattern | None) -> Observation:
         ((server_id, read_only, version),) = ask("SELECT @@server_id, @@read_only, @@version")
-        server, refuses, version = str(server_id), bool(int(read_only)), text(version)
+        server, refuses, version = str(server_id), is_on(read_only), text(version)
         status = replica_status(ask, statement_for(version))
         if not refuses and status is not None and status.is_running:
             remark = (
@@ -45,4 +45,4 @@ class ReplicationMySQL:
         return Observation(server, refuses, (replace(instance, position=at),), is_alone=True)
 
     def refuses_writes(self, ask: Ask) -> bool:
-        return bool(int(ask("SELECT @@read_only")[0][0]))
+        return is_on(ask("SELECT @@read_only")[0][0])

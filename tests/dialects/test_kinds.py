@@ -11,8 +11,11 @@ import pytest
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.rows import Rows
 from django_aurora_routing.core.topology import Observation, Role
+from django_aurora_routing.dialects.aurora_mysql import AuroraMySQL
+from django_aurora_routing.dialects.global_aurora_mysql import GlobalAuroraMySQL
 from django_aurora_routing.dialects.group_replication import GroupReplicationMySQL
 from django_aurora_routing.dialects.multi_az import MultiAZMySQL
+from django_aurora_routing.dialects.mysql import SingleMySQL
 from django_aurora_routing.dialects.registry import find_dialect
 from django_aurora_routing.dialects.replica_status import statement_for
 from django_aurora_routing.dialects.replication import ReplicationMySQL
@@ -80,6 +83,32 @@ def test_a_kind_that_is_named_is_not_asked_for(name: str) -> None:
     assert server.asked == []
 
 
+READ_ONLY = [
+    (0, False),
+    (1, True),
+    ("0", False),
+    ("1", True),
+    ("OFF", False),
+    (b"OFF", False),
+    ("ON", True),
+    (b"ON", True),
+    ("NO_LOCK", True),
+    ("NO_LOCK_NO_ADMIN", True),
+]
+
+
+@pytest.mark.parametrize(("value", "refuses"), READ_ONLY)
+def test_read_only_is_a_number_or_a_word(value: object, refuses: bool) -> None:
+    """MariaDB from 12.0.1 on says it in words."""
+    for dialect in (ReplicationMySQL(), SingleMySQL(), MultiAZMySQL(), AuroraMySQL(), GlobalAuroraMySQL()):
+        assert dialect.refuses_writes(Server({"read_only": [{"": value}]})) is refuses
+    assert GroupReplicationMySQL().refuses_writes(Server({"read_only": [{"own": value, "group": 0}]})) is refuses
+    assert GroupReplicationMySQL().refuses_writes(Server({"read_only": [{"own": value, "group": 1}]}))
+    assert plain(value).refuses_writes is refuses
+    assert multi_az(3, value, of_mysql()).refuses_writes is refuses
+    assert group("a", A, B, C, read_only=value).refuses_writes is refuses
+
+
 # -- a plain primary with replicas
 
 
@@ -109,7 +138,7 @@ def of_mariadb(io: str = "Yes", lag: int | None = 0) -> dict[str, Any]:
     return {"Slave_IO_Running": io, "Master_Server_Id": 1, "Seconds_Behind_Master": lag}
 
 
-def plain(read_only: int, *sources: Mapping[str, Any]) -> Observation:
+def plain(read_only: object, *sources: Mapping[str, Any]) -> Observation:
     own = {"@@server_id": 7, "@@read_only": read_only, "@@version": "8.0.36"}
     return ReplicationMySQL().observe(
         Server({"@@server_id": [own], "STATUS": sources, "gtid_executed": [{"": b"u:1-7"}]}), AT, None
@@ -159,7 +188,7 @@ def test_a_replica_that_takes_writes_is_neither(io: str) -> None:
 DOMAIN = "abc123.eu-west-1.rds.amazonaws.com"
 
 
-def multi_az(own: int, read_only: int, *status: Mapping[str, Any]) -> Observation:
+def multi_az(own: int, read_only: object, *status: Mapping[str, Any]) -> Observation:
     rows = [
         {"own_id": own, "own_read_only": read_only, "id": n, "endpoint": f"db{n}.{DOMAIN}", "port": 3307}
         for n in (1, 2, 3)
@@ -192,7 +221,7 @@ def test_a_reader_that_follows_nobody_knows_no_writer() -> None:
 # -- a group
 
 
-def group(own: str, *members: tuple[str, str, str, int], read_only: int = 0) -> Observation:
+def group(own: str, *members: tuple[str, str, str, int], read_only: object = 0) -> Observation:
     rows = [
         {
             "@@server_uuid": own,

@@ -10,6 +10,7 @@ MEMBERS = (
     Member(id="12", is_writer=False, session_id="a-session", age=1.5, lag_ms=7.25),
 )
 VERSION = f"'{AURORA_VERSION}'"
+READ_ONLY = "(CONCAT(@@global.read_only) NOT IN ('0', 'OFF'))"  # MariaDB gives a number or, from 12.0.1 on, a word
 
 
 def rewrite(statement: str) -> str:
@@ -25,13 +26,13 @@ def rewrite(statement: str) -> str:
         ("SELECT @@`aurora_server_id`", "SELECT '12' AS `@@aurora_server_id`"),
         (
             "SELECT 1, @@aurora_server_id , @@innodb_read_only FROM dual",
-            "SELECT 1, '12' AS `@@aurora_server_id` , @@global.read_only AS `@@innodb_read_only` FROM dual",
+            f"SELECT 1, '12' AS `@@aurora_server_id` , {READ_ONLY} AS `@@innodb_read_only` FROM dual",
         ),
         ("SELECT @@aurora_server_id AS id", "SELECT '12' AS id"),
         ("SELECT CONCAT('a', @@aurora_server_id, 'b')", "SELECT CONCAT('a', '12', 'b')"),
         ("SELECT 1 WHERE @@aurora_server_id = '12'", "SELECT 1 WHERE '12' = '12'"),
         ("SELECT 1; SELECT @@aurora_version", f"SELECT 1; SELECT {VERSION} AS `@@aurora_version`"),
-        ("SET @a = @@innodb_read_only", "SET @a = @@global.read_only"),
+        ("SET @a = @@innodb_read_only", f"SET @a = {READ_ONLY}"),
         (
             "SELECT @@aurora_replica_read_consistency",
             "SELECT CONVERT(IFNULL(@aurora_replica_read_consistency, '') USING utf8mb4)"

@@ -18,6 +18,9 @@ _VARIABLE = (
 _TABLE = table_pattern(b"information_schema", b"replica_host_status")
 _QUESTION = re.compile(b"|".join((_VARIABLE, _TABLE, TEXT)), re.IGNORECASE | re.DOTALL)
 
+# MariaDB from 12.0.1 on gives it as one of several words, of which OFF is the only one that allows writes.
+_READ_ONLY = b"(CONCAT(@@global.read_only) NOT IN ('0', 'OFF'))"
+
 # Per session in Aurora, so a user variable of the session is where it is kept.
 _CONSISTENCY = b"@aurora_replica_read_consistency"
 _SET_CONSISTENCY = re.compile(
@@ -45,7 +48,7 @@ class Rewriter:
             b"aurora_version": literal(version),
             b"aurora_server_id": literal(instance_id),
             b"aurora_replica_read_consistency": b"CONVERT(IFNULL(%s, '') USING utf8mb4)" % _CONSISTENCY,
-            b"innodb_read_only": b"@@global.read_only",
+            b"innodb_read_only": _READ_ONLY,
         }
 
     def rewrite(self, statement: bytes) -> bytes:
@@ -70,13 +73,14 @@ class Rewriter:
             b"SELECT * FROM (SELECT 'aurora_server_id' AS Variable_name, %s AS Value"
             b" UNION ALL SELECT 'aurora_version', %s"
             b" UNION ALL SELECT 'aurora_replica_read_consistency', %s"
-            b" UNION ALL SELECT 'innodb_read_only', IF(@@global.read_only, 'ON', 'OFF')"
+            b" UNION ALL SELECT 'innodb_read_only', IF(%s, 'ON', 'OFF')"
             b" UNION ALL SELECT LOWER(VARIABLE_NAME), VARIABLE_VALUE FROM information_schema.SESSION_VARIABLES"
             b" WHERE VARIABLE_NAME <> 'INNODB_READ_ONLY') AS variables %s"
         ) % (
             self._variables[b"aurora_server_id"],
             self._variables[b"aurora_version"],
             self._variables[b"aurora_replica_read_consistency"],
+            _READ_ONLY,
             condition,
         )
 
