@@ -5,10 +5,12 @@ https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraMySQL.Referen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ..core.endpoints import Address, HostPattern
+from ..core.rows import is_on
 from ..core.topology import Instance, Observation, Role, instance_at
 from .aurora_mysql import AuroraMySQL
 from .base import Ask
@@ -42,7 +44,7 @@ class GlobalAuroraMySQL(AuroraMySQL):
         rows = ask(_TOPOLOGY)
         if not rows:
             return Observation("", True, ())
-        server_id, refuses_writes = str(rows[0][0]), bool(int(rows[0][1]))
+        server_id, refuses_writes = str(rows[0][0]), is_on(rows[0][1])
         writers = {str(row[2]) for row in rows if row[3]}
         if len(writers) > 1:
             # In the middle of a switch there may be two, and nothing says which is the later: one knows it of itself.
@@ -53,10 +55,11 @@ class GlobalAuroraMySQL(AuroraMySQL):
 
 def _instance(row: Sequence[Any], asked_at: Address, pattern: HostPattern | None, writers: set[str]) -> Instance:
     name, region = str(row[2]), str(row[5] or "").lower()
+    is_writer = name in writers
     return Instance(
         id=name,
         address=instance_at(pattern, name, asked_at, region),
-        role=Role.WRITER if name in writers else Role.READER,
-        lag=max(0.0, float(row[4] or 0)) / 1000,
+        role=Role.WRITER if is_writer else Role.READER,
+        lag=math.inf if row[4] is None and not is_writer else max(0.0, float(row[4] or 0)) / 1000,
         region=region,
     )

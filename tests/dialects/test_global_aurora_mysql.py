@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -30,6 +31,11 @@ def test_rows_become_instances_of_their_regions() -> None:
     assert (writer.region, writer.address, writer.lag) == ("eu-west-1", EU.address("a"), 0.0)
     assert (reader.region, reader.address, reader.lag) == ("us-east-1", US.address("b"), 1.5)
     assert (far.region, far.address.is_known, far.lag) == ("ap-south-1", False, 0.0)
+
+
+def test_an_unknown_lag_is_infinite_but_a_writer_has_none() -> None:
+    writer, reader = seen(("a", 1, None, "eu-west-1"), ("b", 0, None, "us-east-1")).instances
+    assert (writer.lag, reader.lag) == (0.0, math.inf)
 
 
 @pytest.mark.parametrize(
