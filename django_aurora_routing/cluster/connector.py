@@ -219,7 +219,8 @@ class Search:
                 except BaseException:
                     self.driver.close(outcome.connection)
                     raise
-                found = next((i.address for i in cluster.view.topology.instances if i.id == there), host)
+                instances = cluster.view.topology.instances
+                found = next((i.address for i in instances if there in (i.id, i.server)), host)
                 logger.debug("%s: connected to %s, which is %s", cluster.key, host, there)
                 return replace(outcome, address=found)
             if outcome.error is not None and outcome.failure is not Failure.BUSY:

@@ -392,6 +392,22 @@ def test_a_host_that_leads_to_whoever_writes_is_no_server_of_its_own(
     assert hosts_by_role(known(writer), Role.READER) | {replication.writer.host} == everyone
 
 
+def test_a_connection_by_such_a_host_stays_where_it_is_right(
+    replication: LocalCluster, aliases_of: Callable[..., Aliases]
+) -> None:
+    """A server of its own it is by what it calls itself; its id is its address, which HOST is not."""
+    alias = aliases_of(replication).add(
+        "w", host=replication.writer_endpoint.host, endpoint_substitution_role="none", topology_refresh_ms=3_600_000
+    )
+    cluster = known(alias)
+    connections[alias].close()
+    wait_for(lambda: hosts_by_role(cluster, Role.WRITER) == {replication.writer.host}, cluster)
+    before = execute(alias, "SELECT CONNECTION_ID()")
+    assert connections[alias].instance.host == replication.writer.host
+    cluster.reconsider()
+    assert execute(alias, "SELECT CONNECTION_ID()") == before
+
+
 @pytest.mark.parametrize("kind", ["multi-az", "replication"])
 def test_an_account_that_may_not_ask_is_told_what_it_needs(
     clusters: Callable[[str], LocalCluster], aliases_of: Callable[..., Aliases], kind: str
