@@ -189,6 +189,24 @@ def test_i002_for_a_proxy_whose_cluster_cannot_be_seen() -> None:
     assert ids(default={"HOST": PROXY, "OPTIONS": named}) == ["aurora_routing.I002"]
 
 
+@pytest.mark.parametrize(
+    ("host", "options", "said"),
+    [
+        (RDS, {"plugins": ""}, ["W005"]),
+        ("shop.global-abc.global.rds.amazonaws.com", {"plugins": "connect_time"}, ["W005"]),
+        (RDS, {}, []),
+        (RDS, {"plugins": "initial_connection"}, []),
+        (RDS, {"plugins": "", "read_only": False}, []),
+        (RDS.replace("cluster-", "cluster-ro-"), {"plugins": ""}, []),
+        ("replica.example.com", {"plugins": ""}, []),
+        ("", {"plugins": "srw", "srw_read_endpoint": RDS}, []),
+    ],
+)
+def test_w005_for_a_reader_that_nothing_takes_to_one(host: str, options: dict[str, Any], said: list[str]) -> None:
+    found = ids(default={"HOST": host, "OPTIONS": {"read_only": True, **options}})
+    assert found == [f"aurora_routing.{name}" for name in said]
+
+
 def test_e003_for_a_shard_group() -> None:
     (message,) = messages(default={"HOST": "shop.shardgrp-abc.eu-west-1.rds.amazonaws.com"})
     assert message.id == "aurora_routing.E003"

@@ -144,6 +144,26 @@ def check_proxies(app_configs: Any, databases: Iterable[str] | None = None, **kw
     return messages
 
 
+def check_reads_from_host(
+    app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W005: a read-only alias is on the writer, as HOST leads there and no plugin looks for a reader."""
+    messages: list[CheckMessage] = []
+    for alias in _our_aliases():
+        host = str(alias.settings.get("HOST") or "")
+        kind = parse_endpoint(host).kind
+        if alias.parsed.options.reads_from_host and kind in (EndpointKind.CLUSTER, EndpointKind.GLOBAL):
+            messages.append(
+                Warning(
+                    f"DATABASES[{alias.name!r}]: OPTIONS['read_only'] is true, but no name in OPTIONS['plugins'] has "
+                    f"readers looked for, and HOST {host!r} leads to the writer.",
+                    hint="Leave OPTIONS['plugins'] out, add 'initial_connection' to it, or use the reader endpoint.",
+                    id="aurora_routing.W005",
+                )
+            )
+    return messages
+
+
 def check_c_extension(app_configs: Any, databases: Iterable[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """W001: mysql-connector-python's C extension is installed but does not load, and nobody said so."""
     if all(alias.engine != CONNECTOR or alias.parsed.driver.get("use_pure") for alias in _our_aliases()):
@@ -247,6 +267,14 @@ def _our_aliases() -> Iterator[_Alias]:
         yield _Alias(name, engine, conf, parsed)
 
 
-CHECKS = (check_options, check_host_pattern, check_proxies, check_c_extension, check_clusters, check_signed_host)
+CHECKS = (
+    check_options,
+    check_host_pattern,
+    check_proxies,
+    check_reads_from_host,
+    check_c_extension,
+    check_clusters,
+    check_signed_host,
+)
 DEPLOY_CHECKS = (check_faults,)
 DATABASE_CHECKS = (check_names,)

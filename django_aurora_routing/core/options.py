@@ -98,9 +98,16 @@ class Options:
 
     @property
     def uses_topology(self) -> bool:
-        """Whether the alias is placed on an instance of its cluster; without, it talks to HOST alone."""
-        is_split = switched_on(self.plugins, ENDPOINTS)
-        return (self.read_only and not is_split) or switched_on(self.plugins, TOPOLOGY)
+        """Whether the alias is placed on an instance of its cluster; without, it talks to HOST alone.
+
+        Plugins alone decide: `read_only` says on which instance, not whether the cluster is looked at.
+        """
+        return switched_on(self.plugins, TOPOLOGY)
+
+    @property
+    def reads_from_host(self) -> bool:
+        """Whether it reads from whatever HOST leads to, as nothing looks for a reader."""
+        return self.read_only and not self.uses_topology and not switched_on(self.plugins, ENDPOINTS)
 
     @property
     def uses_failover(self) -> bool:

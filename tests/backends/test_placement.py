@@ -103,6 +103,12 @@ def test_without_plugins_host_is_all_there_is(cluster: LocalCluster, aliases: Al
     plain = aliases.add("p", host=reader.host, plugins="")
     assert server_of(plain) == reader.id
     assert connections[plain]._search is None
+    reading = aliases.add("r", plugins="", read_only=True)
+    assert server_of(reading) == cluster.writer.id
+    assert connections[reading]._search is None
+    with connections[reading].cursor() as cursor:
+        cursor.execute("SELECT @@tx_read_only")
+        assert cursor.fetchone()[0] == 1
 
 
 def test_a_host_that_does_not_tell_its_instances_needs_the_pattern(aliases: Aliases) -> None:

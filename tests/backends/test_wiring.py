@@ -21,7 +21,7 @@ BASE = "eu-west-1.rds.amazonaws.com"
         ("shop.global-abc.global.rds.amazonaws.com", {}, True),
         ("db.example.com", {}, True),
         (f"shop.cluster-abc.{BASE}", {"plugins": ""}, False),
-        (f"shop.cluster-abc.{BASE}", {"plugins": "", "read_only": True}, True),
+        (f"shop.cluster-abc.{BASE}", {"plugins": "", "read_only": True}, False),
         (f"shop.proxy-abc.{BASE}", {}, False),
         (f"reads.endpoint.proxy-abc.{BASE}", {"read_only": True}, False),
         (f"shop.shardgrp-abc.{BASE}", {}, False),

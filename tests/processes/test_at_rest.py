@@ -47,7 +47,7 @@ def sessions(cluster: LocalCluster) -> int:
 
 @pytest.mark.parametrize(
     ("options", "aliases", "at_rest"),
-    [({}, ["default", "reader"], ["aurora-topology"]), ({"plugins": ""}, ["default"], [])],
+    [({}, ["default", "reader"], ["aurora-topology"]), ({"plugins": ""}, ["default", "reader"], [])],
     ids=["everything on", "no plugins"],
 )
 def test_what_there_is_at_rest(
