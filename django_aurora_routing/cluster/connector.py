@@ -209,26 +209,33 @@ class Search:
         cluster, options, host = self.cluster, self.options, self.options.initial.host
         assert cluster.dialect is not None
         while True:
-            version = cluster.view.version
+            view = cluster.view
             step = Connect(Instance(str(host), host, start.verified or Role.WRITER), "HOST itself")
-            outcome = self._try(step, params, deadline, start.verified is None, None)
+            with self.pools.take(host, self._is_alive) if self.pools is not None else contextlib.nullcontext() as seat:
+                if seat is not None and seat.connection is not None:
+                    return Opened(seat.connection, seat.instance, view.generation, seat.taken())
+                outcome = self._try(step, params, deadline, start.verified is None, seat)
             if isinstance(outcome, Opened):
                 try:
                     ask = partial(self.driver.ask, outcome.connection)
                     there = cluster.dialect.observe(ask, host, cluster.settings.pattern).server_id
                 except BaseException:
                     self.driver.close(outcome.connection)
+                    if outcome.seat is not None:
+                        outcome.seat.leave()
                     raise
                 instances = cluster.view.topology.instances
                 found = next((i.address for i in instances if there in (i.id, i.server)), host)
                 logger.debug("%s: connected to %s, which is %s", cluster.key, host, there)
+                if outcome.seat is not None:
+                    outcome.seat.is_with(found)
                 return replace(outcome, address=found)
             if outcome.error is not None and outcome.failure is not Failure.BUSY:
                 goes_on = options.uses_failover and options.connect_failover
                 return None if goes_on else Refused(outcome.reason, outcome.error)
             if time.monotonic() >= deadline:
                 return Refused(f"{host}: {outcome.reason}", outcome.error)
-            cluster.wait_for_news(version, min(deadline, time.monotonic() + options.initial.retry_interval))
+            cluster.wait_for_news(view.version, min(deadline, time.monotonic() + options.initial.retry_interval))
 
     def _choose(self, plan: Plan, view: View, rng: random.Random, activity: Activity) -> Step:
         cluster, now = self.cluster, time.monotonic()
@@ -379,9 +386,7 @@ class Search:
     def find_again(self, address: Address, reason: str) -> Refused | None:
         """After a loss on `address`: wait until there is an instance to go on with. None when there is one."""
         self.cluster.suspect(address, reason)
-        deadline = time.monotonic() + self.options.failover_timeout
-        plan = self._plan(deadline)
-        rng = random.Random()
+        plan, rng = self._plan(time.monotonic() + self.options.failover_timeout), random.Random()
         while True:
             step = next_step(plan, self.cluster.view, time.monotonic(), rng)
             if isinstance(step, GiveUp):

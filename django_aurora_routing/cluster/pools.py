@@ -11,7 +11,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.endpoints import Address
@@ -57,6 +57,7 @@ class _Idle:
 
     connection: Connection = field(repr=False)
     address: Address
+    instance: Address
     opened_at: float
     stamp: Hashable
     leftovers: Sequence[Sequence[Any]]
@@ -117,9 +118,16 @@ class Pools:
         return seat
 
     def stamp(self, address: Address) -> Hashable:
-        """Equal for as long as there is no doubt about idle sessions at this address."""
+        """Equal for as long as there is no doubt about idle sessions at this address.
+
+        Where it is a name for one instance or another, any of them may be the one that has failed.
+        """
         cluster, own = self.settings.cluster, self._failures[address]
-        return own if cluster is None else (cluster.view.topology.generation, cluster.failures[address], own)
+        if cluster is None:
+            return own
+        topology, failures = cluster.view.topology, cluster.failures
+        failed = failures[address] if topology.at(address) is not None else sum(tuple(failures.values()))
+        return topology.generation, failed, own
 
     def distrust(self, address: Address) -> None:
         """A session there has ended by itself: those that are idle may have, too, without a sign."""
@@ -284,7 +292,17 @@ class Seat:
         """Put in a session that has just been opened. Raises the driver's errors."""
         self.connection = connection
         leftovers = self._pools.leftovers(connection)
-        self.idle = _Idle(connection, self.address, time.monotonic(), self.stamp, leftovers)
+        self.idle = _Idle(connection, self.address, self.address, time.monotonic(), self.stamp, leftovers)
+
+    @property
+    def instance(self) -> Address:
+        """Where its session is: at its address, or at the instance that this is a name for."""
+        return self.address if self.idle is None else self.idle.instance
+
+    def is_with(self, instance: Address) -> None:
+        """Its session has turned out to be there."""
+        if self.idle is not None:
+            self.idle = replace(self.idle, instance=instance)
 
     def taken(self) -> Seat:
         """It stays in use after the `with` block."""

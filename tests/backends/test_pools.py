@@ -85,7 +85,11 @@ def idle(alias: str) -> int:
 # -- reuse
 
 
-@pytest.mark.parametrize("conf", [{}, {"read_only": True}, {"plugins": ""}], ids=["writer", "reader", "no plugins"])
+@pytest.mark.parametrize(
+    "conf",
+    [{}, {"read_only": True}, {"plugins": ""}, {"endpoint_substitution_role": "none"}],
+    ids=["writer", "reader", "no plugins", "HOST itself"],
+)
 def test_a_session_that_was_closed_is_the_next_one_for_any_thread(add: Callable[..., str], conf: Any) -> None:
     alias = add("pooled", reader_host_selector_strategy="round_robin", **conf)
 
@@ -95,6 +99,17 @@ def test_a_session_that_was_closed_is_the_next_one_for_any_thread(add: Callable[
 
     found = {in_a_thread(where) for _ in range(6)}
     assert len(found) == len({server for server, _ in found}) == (2 if "read_only" in conf else 1)
+
+
+def test_at_host_itself_a_session_is_known_by_the_instance_that_it_is_on(
+    cluster: LocalCluster, add: Callable[..., str]
+) -> None:
+    alias = add("pooled", endpoint_substitution_role="none")
+    session, place = session_of(alias), connections[alias].instance
+    assert session_of(alias) == session
+    assert connections[alias].instance == place == connections[alias].known_cluster().view.topology.writer.address
+    connections[alias].known_cluster().suspect(place, "somebody's connection was lost")
+    assert session_of(alias) != session
 
 
 def test_what_is_in_use_is_nobody_elses(add: Callable[..., str]) -> None:
