@@ -99,7 +99,19 @@ def measured_by(connection: Any, readers: tuple[Instance, ...]) -> None:
     deadline = time.monotonic() + 20
     while len(times.known) < len(readers) and time.monotonic() < deadline:
         time.sleep(0.02)
+    assert len(times.known) == len(readers)
     connection.close()
+
+
+def test_the_plugin_that_measures_does_so_ahead_of_who_chooses_by_it(
+    cluster: LocalCluster, kept: Callable[..., Kept]
+) -> None:
+    slow, fast = cluster.readers
+    slow.delay(0.05)
+    plugins = "failover_v2,fastest_response_strategy"
+    measured_by(kept(1, "m", plugins=plugins, reader_host_selector_strategy="random").all[0], cluster.readers)
+    choosing = kept(4, plugins=plugins, reader_host_selector_strategy="fastest_response")
+    assert choosing.servers() == {fast.id: 4}
 
 
 def test_weights_are_each_aliass_own(cluster: LocalCluster, kept: Callable[..., Kept]) -> None:
