@@ -185,8 +185,12 @@ def test_i002_for_a_proxy_whose_cluster_cannot_be_seen() -> None:
     meant: list[dict[str, Any]] = [{"plugins": ""}, {"plugins": "", "read_only": True}]
     for options in meant:
         assert ids(default={"HOST": PROXY, "OPTIONS": options}) == []
-    named = {"plugins": "failover", "wrapper_dialect": "aurora-mysql"}
-    assert ids(default={"HOST": PROXY, "OPTIONS": named}) == ["aurora_routing.I002"]
+    named: list[dict[str, Any]] = [
+        {"plugins": "failover", "wrapper_dialect": "aurora-mysql"},
+        {"plugins": "initial_connection", "read_only": True},
+    ]
+    for options in named:
+        assert ids(default={"HOST": PROXY, "OPTIONS": options}) == ["aurora_routing.I002"]
 
 
 @pytest.mark.parametrize(

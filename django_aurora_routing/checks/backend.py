@@ -131,7 +131,7 @@ def check_proxies(app_configs: Any, databases: Iterable[str] | None = None, **kw
                     id="aurora_routing.E003",
                 )
             )
-        elif kind is EndpointKind.PROXY and options.uses_topology and (options.uses_failover or not options.read_only):
+        elif kind is EndpointKind.PROXY and options.uses_topology:
             messages.append(
                 Info(
                     f"DATABASES[{alias.name!r}]: HOST {host!r} is an RDS proxy, which chooses the instance and "
