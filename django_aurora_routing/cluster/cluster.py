@@ -185,11 +185,11 @@ class Cluster:
                 known = replace(known, instances=())  # as at the first meeting
             # Of a server that has several, HOST is the last: it may be a name that leads to whoever is the writer.
             names = (*self.settings.hosts, self.settings.seed)
-            topology = updated_topology(known, seen, asked_at, names=names, trust=old.trust)
+            confirmed_at = old.confirmed_at
+            topology = updated_topology(known, seen, asked_at, names=names, trust=old.trust, confirmed_at=confirmed_at)
             topology = with_zones(topology, self.zones.known)
             claimed, writer = seen.claimed_writer, topology.writer
             is_agreed = claimed is not None and writer is not None and claimed.id == writer.id
-            confirmed_at = old.confirmed_at
             if topology.is_word_of_the_writer(seen) or (is_agreed and writer is not None and not reaches(writer)):
                 confirmed_at = max(confirmed_at, asked_at)
             elif not old.topology.instances:

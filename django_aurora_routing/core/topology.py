@@ -103,10 +103,12 @@ class Topology:
 
     def is_word_of_the_writer(self, seen: Observation) -> bool:
         """Whether it is the writer of this topology that says so of itself."""
+        return seen.is_from_writer and self.is_by_the_writer(seen)
+
+    def is_by_the_writer(self, seen: Observation) -> bool:
+        """Whether it is the writer of this topology that speaks, whatever it says."""
         writer = self.writer
-        if writer is None or not seen.is_from_writer:
-            return False
-        return (writer.server if seen.is_alone else writer.id) == seen.server_id
+        return writer is not None and (writer.server if seen.is_alone else writer.id) == seen.server_id
 
     def at(self, address: Address) -> Instance | None:
         return next((i for i in self.instances if i.address == address), None)
@@ -127,23 +129,29 @@ def updated_topology(
     *,
     names: Sequence[Address] = (),
     trust: Trust = Trust.GOOD,
+    confirmed_at: float = -math.inf,
 ) -> Topology:
     """The topology after an observation that was asked for at `asked_at`.
 
     A reader's word about the writer lags behind a failover, so it is believed at the first meeting only; afterwards
     the writer changes by the new writer's own word (`Observation.is_from_writer`). Of servers that are alone, nobody
-    else's word is ever believed: see `_with_own_word`, where the other arguments are explained.
+    else's word is ever believed: see `_with_own_word`, where the other arguments are explained. Answers overtake each
+    other: what was asked before `confirmed_at`, that is before the known writer was asked and said that it is,
+    takes the role from nobody.
     """
-    if seen.is_alone:
-        return _with_own_word(old, seen, asked_at, names, trust)
-    instances = seen.instances
     known = old.writer
+    is_late = known is not None and asked_at < confirmed_at
+    if seen.is_alone:
+        if is_late and old.is_by_the_writer(seen) and not seen.is_from_writer:
+            return old
+        return _with_own_word(old, seen, asked_at, names, Trust.GOOD if is_late else trust)
+    instances = seen.instances
     if not instances:
-        if known is None or known.id != seen.server_id or not seen.refuses_writes:
+        if known is None or known.id != seen.server_id or not seen.refuses_writes or is_late:
             return old
         instances = tuple(i for i in old.instances if i is not known)  # it knows that it is cut off from the others
-    if old.instances and not seen.is_from_writer:
-        if known is not None and seen.server_id == known.id and seen.refuses_writes:
+    if old.instances and (is_late or not seen.is_from_writer):
+        if known is not None and seen.server_id == known.id and seen.refuses_writes and not is_late:
             known = None  # it says itself that it takes no more writes; whom it names instead is hearsay
         writer_id = known.id if known is not None else None
         instances = tuple(replace(i, role=Role.WRITER if i.id == writer_id else Role.READER) for i in instances)

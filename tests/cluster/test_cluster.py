@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
+
+import pytest
 
 from django_aurora_routing.backends.wiring import cluster_settings_of
 from django_aurora_routing.cluster.cluster import MOST_TURNS, Cluster
+from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.options import Options
+
+from .test_other_clusters import told
+from .test_registry import SETTINGS
 
 
 def test_turns_are_each_aliass_own_and_begin_anew_in_each_child() -> None:
@@ -30,3 +37,17 @@ def test_aliases_that_come_and_go_leave_nothing_that_grows() -> None:
         first = cluster.turn(f"dynamic-{number}")
         assert cluster.turn(f"dynamic-{number}") == first + 1
     assert len(cluster._turns) <= MOST_TURNS
+
+
+@pytest.mark.parametrize(("asked_at", "writer", "confirmed_at"), [(105.0, "b", 110.0), (115.0, "a", 115.0)])
+def test_the_writer_is_who_said_so_last(asked_at: float, writer: str, confirmed_at: float) -> None:
+    """Not whose answer came last: a slow one of the former writer's would have been believed as if it were new."""
+    links: Any = None  # nobody connects
+    cluster = Cluster("order", SETTINGS, links)
+    cluster.publish(told("a", "b"), 100.0, Address("a"))
+    cluster.publish(told("b", "a"), 110.0, Address("b"))
+    cluster.publish(told("a", "b"), asked_at, Address("a"))
+    trusted = cluster.view.trusted_writer
+    cluster.release(time.monotonic() + 5)  # it goes to ask who was not believed
+    assert trusted is not None
+    assert (trusted.id, cluster.view.confirmed_at) == (writer, confirmed_at)

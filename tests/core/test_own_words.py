@@ -110,6 +110,18 @@ def test_who_is_what(steps: tuple[Observation | Trust, ...], expected: dict[str,
     assert roles(after(*START, *steps)) == expected
 
 
+def test_an_older_word_takes_no_role_from_who_has_spoken_since() -> None:
+    known = updated_topology(after(*START, reads("1")), writes("2"), 110.0)
+
+    def then(seen: Observation, asked_at: float) -> dict[str, str]:
+        return roles(updated_topology(known, seen, asked_at, trust=Trust.DOUBTED, confirmed_at=110.0))
+
+    assert then(writes("1"), 105.0) == {"1": "rival", "2": "writer", "3": "reader"}
+    assert then(writes("1"), 115.0) == {"1": "writer", "3": "reader"}
+    assert then(reads("2"), 105.0) == {"1": "reader", "2": "writer", "3": "reader"}
+    assert then(reads("2"), 115.0) == {"1": "reader", "2": "reader", "3": "reader"}
+
+
 def test_a_server_with_two_names_has_the_first_of_those_that_are_listed() -> None:
     """The other, a proxy's or a virtual one, leads to another server tomorrow."""
     one = after(writes("1", at="vip"), reads("2"))

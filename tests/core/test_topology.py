@@ -42,6 +42,24 @@ def test_the_writer_changes_by_the_new_writers_own_word_only(observation: Observ
     assert (topology.writer.id if topology.writer else None) == writer
 
 
+@pytest.mark.parametrize(
+    ("observation", "asked_at", "writer"),
+    [
+        pytest.param(seen("11", "11", refuses=False), 105.0, "12", id="the former writer, before the new one spoke"),
+        pytest.param(seen("11", "11", refuses=False), 115.0, "11", id="and after that"),
+        pytest.param(seen("12", "11", refuses=True), 105.0, "12", id="the new writer, when it was none"),
+        pytest.param(seen("12", "11", refuses=True), 115.0, None, id="and when it is none any more"),
+    ],
+)
+def test_an_older_word_takes_no_role_from_who_has_spoken_since(
+    observation: Observation, asked_at: float, writer: str | None
+) -> None:
+    """Answers overtake each other."""
+    known = updated_topology(after(FIRST), seen("12", "12", refuses=False), 110.0)
+    topology = updated_topology(known, observation, asked_at, confirmed_at=110.0)
+    assert (topology.writer.id if topology.writer else None) == writer
+
+
 def test_before_any_writer_is_known_a_reader_is_believed() -> None:
     topology = after(seen("12", "11", refuses=True))
     assert topology.writer is not None
