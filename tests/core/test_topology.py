@@ -1,6 +1,10 @@
 """Topology: whose word counts about who writes."""
 
+import math
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.topology import NOTHING_KNOWN, Instance, Observation, Role, Topology, updated_topology
@@ -100,3 +104,34 @@ def test_a_writer_that_knows_nothing_but_that_it_writes_no_more_is_none() -> Non
 def test_a_topology_reads_well() -> None:
     assert str(after(seen("11", "11", refuses=False, names="11"))) == "11 (writer, 127.0.0.11:3306)"
     assert str(NOTHING_KNOWN) == "no instance known"
+
+
+# -- any topology, and anything said of it in any order
+
+_ids = st.sampled_from(["11", "12", "13", "14"])
+_members = st.sets(_ids).map(lambda names: " ".join(sorted(names)))
+_said = st.builds(seen, _ids, st.none() | _ids, refuses=st.booleans(), names=_members)
+_steps = st.lists(st.tuples(_said, st.floats(0, 1000)), min_size=5, max_size=20)
+
+
+@settings(max_examples=400)
+@given(steps=_steps)
+def test_never_two_writers_and_once_one_is_known_none_by_hearsay(steps: list[tuple[Observation, float]]) -> None:
+    """In thousands of topologies, each with whoever may speak next, what he says, and how late that comes."""
+    topology, confirmed_at = NOTHING_KNOWN, -math.inf
+    for observation, asked_at in steps:
+        old, topology = topology, updated_topology(topology, observation, asked_at, confirmed_at=confirmed_at)
+
+        assert sum(i.role is Role.WRITER for i in topology.instances) <= 1
+        assert len({i.id for i in topology.instances}) == len(topology.instances)
+        shapes = [{(i.id, i.address, i.role) for i in of.instances} for of in (old, topology)]
+        assert topology.generation == old.generation + (shapes[0] != shapes[1])
+
+        before, now = (of.writer.id if of.writer else None for of in (old, topology))
+        if old.instances and now != before:
+            is_own_word = observation.is_from_writer and observation.server_id == now
+            has_stepped_down = now is None and observation.refuses_writes and observation.server_id == before
+            assert is_own_word or has_stepped_down
+            assert before is None or asked_at >= confirmed_at
+        if topology.is_word_of_the_writer(observation):
+            confirmed_at = max(confirmed_at, asked_at)
