@@ -92,6 +92,28 @@ def aliases(cluster: LocalCluster, django_db_blocker: Any) -> Iterator[Aliases]:
     release_resources()
 
 
+@contextlib.contextmanager
+def questions_of_kind(cluster: LocalCluster) -> Iterator[Callable[[], int]]:
+    """How often the servers have been asked for their kind in the block, by their own logs.
+
+    The lab answers by a statement of another shape than the one that it was asked, with the same name in it.
+    """
+    servers = [instance for instance in cluster.instances if instance.state == "running"]
+    asked = "SELECT COUNT(*) FROM mysql.general_log WHERE argument LIKE CONCAT('%group_replication_', 'group_name%')"
+
+    def count() -> int:
+        return sum(int(server.query(asked)[0][0]) for server in servers)
+
+    for server in servers:
+        server.query("SET GLOBAL log_output = 'TABLE', GLOBAL general_log = 1")
+    before = count()
+    try:
+        yield lambda: count() - before
+    finally:
+        for server in servers:
+            server.query("SET GLOBAL general_log = 0, GLOBAL log_output = 'FILE'")
+
+
 @pytest.fixture
 def table(cluster: LocalCluster) -> str:
     """An empty table `t`, there on all instances. What a session of a former test still writes there is ended first."""

@@ -20,7 +20,7 @@ from django_aurora_routing.core.failover import View
 from django_aurora_routing.lab import LocalCluster
 from django_aurora_routing.lab.kinds.global_database import region_of
 
-from .conftest import Aliases
+from .conftest import Aliases, questions_of_kind
 from .test_placement import server_of, wait_until_on
 
 pytestmark = pytest.mark.lab
@@ -91,6 +91,15 @@ def test_a_global_database_is_recognised_and_its_instances_are_in_their_regions(
     assert {i.id: i.region for i in view_of(alias).topology.instances} == {
         n: region_of(n) for n in "11 12 13 14".split()
     }
+
+
+def test_the_kind_is_asked_for_once(world: LocalCluster, everywhere: GlobalAliases) -> None:
+    writer, reader = everywhere.add("w"), everywhere.add("r", read_only=True)
+    with questions_of_kind(world) as asked:
+        for alias in (writer, reader, writer, reader):
+            connections[alias].close()
+            server_of(alias)
+            assert asked() == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from django.views.debug import ExceptionReporter
 from django_aurora_routing import FailoverFailedError
 from django_aurora_routing.lab import LocalCluster
 
-from .conftest import ON_MYSQLCLIENT, Aliases
+from .conftest import ON_MYSQLCLIENT, Aliases, questions_of_kind
 
 
 def server_of(alias: str) -> str:
@@ -37,6 +37,15 @@ def test_a_writer_alias_is_on_the_writer_and_a_reader_alias_on_a_reader(
     writer, reader = aliases.add("w"), aliases.add("r", read_only=True)
     assert server_of(writer) == cluster.writer.id
     assert server_of(reader) in {instance.id for instance in cluster.readers}
+
+
+def test_the_kind_is_asked_for_once(cluster: LocalCluster, aliases: Aliases) -> None:
+    writer, reader = aliases.add("w"), aliases.add("r", read_only=True)
+    with questions_of_kind(cluster) as asked:
+        for alias in (writer, reader, writer, reader):
+            connections[alias].close()
+            server_of(alias)
+            assert asked() == 1
 
 
 @pytest.mark.parametrize(
