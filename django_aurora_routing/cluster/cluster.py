@@ -57,7 +57,7 @@ class Cluster:
         self.is_settled = False  # whether it has been compared with the others that are known; see `registry`
         self.settings = settings
         self.links = links
-        self.view = View()
+        self.view = View(listed=len(settings.hosts) if settings.lists_instances else 0)
         self.generation = 0
         self.dialect: Dialect | None = None
         self.failures: collections.Counter[Address] = collections.Counter()

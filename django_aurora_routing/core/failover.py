@@ -31,8 +31,9 @@ class View:
     `confirmed_at`: when the writer last said of itself that it writes. `suspected_at`: when the writer last failed
     somebody; a confirmation older than that is worth nothing. `missed_at`: when a monitor last could not reach it,
     having gone to ask. `set_aside`: readers found dead, until a monitor has
-    reached them again. `generation` rises when a connection made before may be in the wrong place, `version` with
-    every change, so that one can wait for the next.
+    reached them again. `listed` is how many servers the settings name, of which some may not have answered yet; 0 where
+    the cluster tells who there is. `generation` rises when a connection made before may be in the wrong place,
+    `version` with every change, so that one can wait for the next.
     """
 
     topology: Topology = NOTHING_KNOWN
@@ -42,6 +43,12 @@ class View:
     set_aside: frozenset[Address] = frozenset()
     generation: int = 0
     version: int = 0
+    listed: int = 0
+
+    @property
+    def is_single_host(self) -> bool:
+        """Whether it has a writer and nobody else. A reader that is set aside, or listed and silent, is somebody."""
+        return self.topology.writer is not None and len(self.topology.instances) == 1 and self.listed <= 1
 
     @property
     def trusted_writer(self) -> Instance | None:
@@ -132,6 +139,8 @@ _WISHES = {
 def candidates(view: View, mode: FailoverMode, regions: Regions = ALL_REGIONS) -> Candidates:
     """Who the mode wants a connection to be on, as far as is known; whether the writer is to be trusted is open."""
     topology = view.topology
+    if mode is FailoverMode.STRICT_READER and view.is_single_host:
+        mode = FailoverMode.READER_OR_WRITER  # there is nobody to be strict about
     return candidates_of(
         _WISHES[mode], regions, readers=view.live_readers, writer=topology.writer, primary=topology.primary_region
     )

@@ -10,7 +10,7 @@ import pytest
 from django_aurora_routing.backends.wiring import cluster_settings_of
 from django_aurora_routing.cluster.cluster import MOST_TURNS, Cluster
 from django_aurora_routing.core.endpoints import Address
-from django_aurora_routing.core.options import Options
+from django_aurora_routing.core.options import Options, parse_options
 
 from .test_other_clusters import told
 from .test_registry import SETTINGS
@@ -51,3 +51,23 @@ def test_the_writer_is_who_said_so_last(asked_at: float, writer: str, confirmed_
     cluster.release(time.monotonic() + 5)  # it goes to ask who was not believed
     assert trusted is not None
     assert (trusted.id, cluster.view.confirmed_at) == (writer, confirmed_at)
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "expected"),
+    [
+        ({"HOST": "10.0.0.1"}, {}, 0),
+        ({"HOST": "10.0.0.1"}, {"hosts": "10.0.0.1,10.0.0.2"}, 2),
+        ({"HOST": "shop.cluster-abc123.eu-west-1.rds.amazonaws.com"}, {"hosts": "10.0.0.1,10.0.0.2"}, 0),
+    ],
+    ids=["one name", "servers", "further names of a cluster"],
+)
+def test_servers_that_are_listed_are_part_of_it_though_none_has_answered(
+    settings: dict[str, Any], options: dict[str, Any], expected: int
+) -> None:
+    links: Any = None  # nobody connects
+    parsed = parse_options(options, driver_names=(), host=settings["HOST"])
+    assert (
+        Cluster("listed", cluster_settings_of({**settings, "OPTIONS": options}, parsed.options), links).view.listed
+        == expected
+    )

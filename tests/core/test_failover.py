@@ -30,6 +30,7 @@ WELL = View(Topology((W, R1, R2), 1), confirmed_at=100.0, version=7)
 DOUBTED = replace(WELL, suspected_at=101.0)
 CONFIRMED = replace(DOUBTED, confirmed_at=102.0)
 ONE_LEFT = replace(WELL, set_aside=frozenset({R1.address}))
+ALONE = replace(WELL, topology=Topology((W,), 1))
 NONE_LEFT = replace(WELL, set_aside=frozenset({R1.address, R2.address}))
 
 
@@ -48,6 +49,11 @@ def step(mode: FailoverMode, view: View, now: float = 110.0) -> Step:
         (READER, DOUBTED, Connect(R1)),
         (READER, ONE_LEFT, Connect(R2)),
         (READER, NONE_LEFT, AwaitTopology(7, 120.0)),
+        (READER, ALONE, Connect(W)),
+        (READER, replace(ALONE, suspected_at=101.0), AwaitTopology(7, 120.0)),
+        (READER, replace(ALONE, listed=2), AwaitTopology(7, 120.0)),
+        (READER, replace(ALONE, listed=1), Connect(W)),
+        (READER, replace(WELL, topology=Topology((R1,), 1), set_aside=ONE_LEFT.set_aside), AwaitTopology(7, 120.0)),
         (BOTH, WELL, Connect(R1)),
         (BOTH, NONE_LEFT, Connect(W)),
         (BOTH, replace(NONE_LEFT, suspected_at=101.0), AwaitTopology(7, 120.0)),
@@ -85,6 +91,8 @@ def test_round_robin_takes_turns_and_chance_takes_all() -> None:
         (W.address, BOTH, WELL, Place.WRONG),
         (W.address, BOTH, NONE_LEFT, Place.FALLBACK),
         (W.address, READER, NONE_LEFT, Place.WRONG),
+        (W.address, READER, ALONE, Place.FALLBACK),
+        (W.address, READER, replace(ALONE, listed=2), Place.WRONG),
         (Address("127.0.0.99"), BOTH, WELL, Place.WRONG),
     ],
 )
