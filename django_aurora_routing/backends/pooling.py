@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..cluster.connector import Search
 from ..cluster.credentials import LogIn
-from ..cluster.endpoint import has_role, open_verified
+from ..cluster.endpoint import has_role, may_pass, open_verified
 from ..cluster.pools import Pools, PoolSettings, Seat, close_pools, pools_of, session_at
 from ..core.endpoints import Address
 from ..core.option_values import Problem
 from ..core.options import Options
+from ..core.splitting import Verification
+from ..core.topology import Role
 from ..drivers.base import Connection, Driver
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper as _Base
 else:
     _Base = object
+
+logger = logging.getLogger(__name__)
 
 
 def pool_problems(settings_dict: Mapping[str, Any]) -> Iterator[Problem]:
@@ -39,6 +45,7 @@ class PooledSessionsMixin(_Base):
     log_in: LogIn
     _options: Options
     _seat: Seat | None = None
+    _wanted: Verification | None = None
     gave_session_back = False
     """Whether the last session is in a pool, so that nothing may be sent on it by a cursor that was kept."""
 
@@ -55,9 +62,26 @@ class PooledSessionsMixin(_Base):
         limit = self._options.connect_limit
         return pools_of(PoolSettings(self.alias, self.driver, cluster, params, limits, limit, is_asked))
 
-    def open_directly(self, seed: Address, params: Mapping[str, Any], pools: Pools | None) -> Connection:
-        """Connect to HOST and nothing else, or take a session that is kept for it."""
-        limit, wanted = self._options.connect_limit, self._options.verification
+    def open_directly(
+        self, seed: Address, params: Mapping[str, Any], pools: Pools | None
+    ) -> tuple[Connection, Address]:
+        """Connect to HOST and nothing else, or take a session that is kept for it. Returns where it is, too.
+
+        A fixed endpoint for reads that can be had no reader at is left for the one for writes, if the alias may.
+        """
+        spare, self._wanted = self._options.spare_endpoint, self._options.verification
+        try:
+            return self._open_at(seed, params, pools), seed
+        except BaseException as exc:
+            if spare is None or not may_pass(self.driver, exc):
+                raise
+            logger.warning("alias %r reads from %s, as it has no reader at %s: %s", self.alias, spare, seed, exc)
+        if self._wanted is not None:
+            self._wanted = replace(self._wanted, role=Role.WRITER)
+        return self._open_at(spare, params, pools), spare
+
+    def _open_at(self, seed: Address, params: Mapping[str, Any], pools: Pools | None) -> Connection:
+        limit, wanted = self._options.connect_limit, self._wanted
         open_there: Callable[[], Connection] = partial(
             self.log_in, self.driver, seed, params, self._options.connect_timeout
         )
@@ -68,7 +92,7 @@ class PooledSessionsMixin(_Base):
 
     def is_alive(self, connection: Connection, timeout: float | None = None) -> bool:
         """Ask a session at HOST, or at a fixed endpoint, for an answer, and for its role if that is verified."""
-        if (wanted := self._options.verification) is not None:
+        if (wanted := self._wanted) is not None:
             return has_role(self.driver, connection, wanted.role, timeout)
         self.driver.ask(connection, "SELECT 1", timeout)
         return True

@@ -152,7 +152,8 @@ class ClusterWrapperMixin(
         pools = self._pools(search, conn_params)
         if search is None:
             activity.address = seed_of(self.settings_dict)
-            return self.open_directly(activity.address, conn_params, pools)
+            connection, activity.address = self.open_directly(activity.address, conn_params, pools)
+            return connection
         if self._extensions or pools is not None:
             search = self._search = replace(search, log_in=self.log_in, pools=pools)
         goal, self._goal = self._goal, None

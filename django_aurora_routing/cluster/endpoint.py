@@ -22,6 +22,14 @@ def has_role(driver: Driver, connection: Connection, wanted: Role, timeout: floa
     return any(map(is_on, flags)) is (wanted is Role.READER)
 
 
+def may_pass(driver: Driver, error: BaseException) -> bool:
+    """Whether nobody of the right role answered, which is no refusal."""
+    facts = driver.facts(error)
+    if facts is None:
+        return isinstance(error, FailoverFailedError)
+    return classify_mysql(facts, connecting=True) in _MAY_PASS
+
+
 def open_verified(
     driver: Driver, open_there: Callable[[], Connection], wanted: Verification, limit: float
 ) -> Connection:

@@ -37,7 +37,7 @@ from .pooling import PoolLimits, read_pool
 from .preferences import ANY_READER, Preferences, read_preferences
 from .regions import ALL_REGIONS, Regions
 from .secret import hidden, names_an_account
-from .splitting import Verification, read_verification
+from .splitting import Verification, read_spare, read_verification
 from .tls import demanded_tls
 from .zones import ZoneSource, read_zone_source
 
@@ -95,6 +95,7 @@ class Options:
     login: Login | None = None
     pool: PoolLimits | None = None
     verification: Verification | None = None
+    spare_endpoint: Address | None = None
 
     @property
     def uses_topology(self) -> bool:
@@ -317,6 +318,7 @@ def _build(
         response_params=MappingProxyType(for_monitors["frt-"]),
         pool=read_pool(given),
         verification=read_verification(given, plugins, port),
+        spare_endpoint=read_spare(given, plugins, port, is_strict=mode == "strict_reader"),
     )
 
 

@@ -38,6 +38,13 @@ def fixed_endpoint(options: Mapping[Any, Any], port: int) -> Address | None:
     return address
 
 
+def read_spare(given: Given, plugins: tuple[str, ...], port: int, *, is_strict: bool) -> Address | None:
+    """The write endpoint, where a read-only alias goes while it can have no reader; None for one that may not."""
+    if NAME not in plugins or not given.of("read_only") or is_strict:
+        return None
+    return fixed_endpoint({"plugins": NAME, _WRITE: given.of(_WRITE)}, port)
+
+
 def read_verification(given: Given, plugins: tuple[str, ...], port: int) -> Verification | None:
     """The role that new sessions are verified to have; None without `srw`, and where it is not to be verified."""
     if NAME not in plugins:

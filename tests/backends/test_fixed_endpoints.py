@@ -63,12 +63,36 @@ def test_a_server_of_the_wrong_role_is_refused_unless_it_is_said_otherwise(
     cluster: LocalCluster, add: Callable[..., str], read_only: bool, wrong: str
 ) -> None:
     other = cluster.writer if read_only else cluster.readers[1]
-    conf = {"read_only": read_only, wrong: at(other)}
+    conf = {"read_only": read_only, wrong: at(other), **({"failover_mode": "strict_reader"} if read_only else {})}
     with pytest.raises(FailoverFailedError, match="srw_connect_retry_timeout_ms"):
         execute(add("refused", **conf), "SELECT 1")
     assert server_of(add("unverified", **conf, srw_verify_new_connections=False)) == other.id
     role = "writer" if read_only else "reader"
     assert server_of(add("as_said", **conf, srw_verify_initial_connection_type=role)) == other.id
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_reads_go_to_the_write_endpoint_while_no_reader_can_be_had(
+    cluster: LocalCluster, add: Callable[..., str], caplog: pytest.LogCaptureFixture, pooled: bool
+) -> None:
+    late = cluster.instance(cluster.readers[1].id)
+    conf = {"pool": True, "CONN_MAX_AGE": 0} if pooled else {}
+    alias = add("r", read_only=True, srw_read_endpoint=at(late), CONN_HEALTH_CHECKS=True, **conf)
+    with turned(late, 0):
+        assert server_of(alias) == cluster.writer.id
+        assert "has no reader at" in caplog.text
+        assert connections[alias].is_usable()
+    connections[alias].close()
+    assert server_of(alias) == late.id
+    connections[alias].close()
+    connections[alias].close_pool()
+
+
+def test_also_where_nobody_listens(cluster: LocalCluster, add: Callable[..., str]) -> None:
+    nowhere = {"read_only": True, "srw_read_endpoint": "127.0.0.1:1"}
+    assert server_of(add("r", **nowhere)) == cluster.writer.id
+    with pytest.raises(OperationalError, match=r"2003|2002"):
+        execute(add("strict", **nowhere, failover_mode="strict_reader"), "SELECT 1")
 
 
 def test_it_is_tried_again_until_the_role_is_right(cluster: LocalCluster, add: Callable[..., str]) -> None:
