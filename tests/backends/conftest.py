@@ -82,6 +82,19 @@ class Aliases:
         connections.__dict__["settings"] = connections._settings = settings
 
 
+def where(cluster: LocalCluster) -> dict[str, Any]:
+    """What the text of a program needs to have our package and the cluster, by the names of its fields."""
+    return {
+        "engine": ENGINE,
+        "root": os.fspath(Path(__file__).resolve().parents[2]),
+        "user": cluster.user,
+        "password": cluster.password,
+        "host": cluster.writer_endpoint.host,
+        "port": cluster.writer_endpoint.port,
+        "pattern": cluster.host_pattern,
+    }
+
+
 @pytest.fixture
 def aliases(cluster: LocalCluster, django_db_blocker: Any) -> Iterator[Aliases]:
     # No clusters for the routing layer: which aliases a test has added is not what it is about.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -18,7 +16,7 @@ from django.db import OperationalError, connections
 from django_aurora_routing.cluster.gate import MAX_CONNECTING
 from django_aurora_routing.lab import LocalCluster
 
-from .conftest import ENGINE, Aliases
+from .conftest import Aliases, where
 from .test_failover import execute, insert, kill_and_promote, promotion_after, rows
 from .test_placement import server_of
 
@@ -158,15 +156,8 @@ print("codes", codes, "same", {same}, flush=True)
 def test_failover_works_in_a_forked_child_as_in_its_parent(
     cluster: LocalCluster, table: str, before_fork: str, in_child: str
 ) -> None:
-    endpoint = cluster.writer_endpoint
     source = CHILD.format(
-        engine=ENGINE,
-        root=os.fspath(Path(__file__).resolve().parents[2]),
-        user=cluster.user,
-        password=cluster.password,
-        host=endpoint.host,
-        port=endpoint.port,
-        pattern=cluster.host_pattern,
+        **where(cluster),
         before_fork=before_fork,
         exit="os._exit(0)",
         in_child=in_child,
@@ -199,13 +190,7 @@ def test_failover_works_in_a_forked_child_as_in_its_parent(
 def test_a_childs_end_leaves_the_parents_session_alone(cluster: LocalCluster, table: str, way_out: str) -> None:
     """Closing an inherited connection says goodbye to the server in the parent's name; we let go of it instead."""
     source = CHILD.format(
-        engine=ENGINE,
-        root=os.fspath(Path(__file__).resolve().parents[2]),
-        user=cluster.user,
-        password=cluster.password,
-        host=cluster.writer_endpoint.host,
-        port=cluster.writer_endpoint.port,
-        pattern=cluster.host_pattern,
+        **where(cluster),
         before_fork="",
         exit=way_out,
         in_child="connections.close_all()",
@@ -250,13 +235,7 @@ def test_a_child_has_a_monitor_of_its_own_and_watches_nothing_of_its_parents_thr
     cluster: LocalCluster, table: str
 ) -> None:
     source = AMID.format(
-        engine=ENGINE,
-        root=os.fspath(Path(__file__).resolve().parents[2]),
-        user=cluster.user,
-        password=cluster.password,
-        host=cluster.writer_endpoint.host,
-        port=cluster.writer_endpoint.port,
-        pattern=cluster.host_pattern,
+        **where(cluster),
     )
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(source)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
@@ -269,13 +248,7 @@ AT_EXIT = CHILD[: CHILD.index("use(1)")] + "import atexit; atexit.register(lambd
 def test_the_first_query_of_a_process_may_be_its_last(cluster: LocalCluster, table: str) -> None:
     """Python 3.12 starts no thread any more while it ends, so that nobody but the caller can ask what HOST is."""
     source = AT_EXIT.format(
-        engine=ENGINE,
-        root=os.fspath(Path(__file__).resolve().parents[2]),
-        user=cluster.user,
-        password=cluster.password,
-        host=cluster.writer_endpoint.host,
-        port=cluster.writer_endpoint.port,
-        pattern=cluster.host_pattern,
+        **where(cluster),
     )
     subprocess.run([sys.executable, "-c", textwrap.dedent(source)], timeout=8, check=True, capture_output=True)
     assert rows(cluster) == [1]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +29,7 @@ from django_aurora_routing.cluster import pools as room
 from django_aurora_routing.lab import LocalCluster, LocalServer
 from django_aurora_routing.lab.login_proxy import LoginProxy
 
-from .conftest import ENGINE, Aliases
+from .conftest import Aliases, where
 from .test_failover import execute, insert, rows
 from .test_switchover_under_load import Load
 
@@ -497,13 +495,7 @@ def test_a_forked_child_begins_with_empty_pools_and_leaves_its_parents_alone(
     cluster: LocalCluster, plugins: str, closed: bool
 ) -> None:
     source = CHILD.format(
-        engine=ENGINE,
-        root=os.fspath(Path(__file__).resolve().parents[2]),
-        user=cluster.user,
-        password=cluster.password,
-        host=cluster.writer_endpoint.host,
-        port=cluster.writer_endpoint.port,
-        pattern=cluster.host_pattern,
+        **where(cluster),
         plugins=plugins,
         closed=closed,
     )
