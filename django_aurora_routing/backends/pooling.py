@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cluster.connector import Search
 from ..cluster.credentials import LogIn
-from ..cluster.endpoint import has_role, may_pass, open_verified
+from ..cluster.endpoint import WITHOUT_READER, has_role, may_pass, open_verified
 from ..cluster.pools import Pools, PoolSettings, Seat, close_pools, pools_of, session_at
 from ..core.endpoints import Address
 from ..core.option_values import Problem
@@ -70,12 +70,19 @@ class PooledSessionsMixin(_Base):
         A fixed endpoint for reads that can be had no reader at is left for the one for writes, if the alias may.
         """
         spare, self._wanted = self._options.spare_endpoint, self._options.verification
-        try:
+        if spare is None:
             return self._open_at(seed, params, pools), seed
-        except BaseException as exc:
-            if spare is None or not may_pass(self.driver, exc):
-                raise
-            logger.warning("alias %r reads from %s, as it has no reader at %s: %s", self.alias, spare, seed, exc)
+        if WITHOUT_READER.begin(seed):
+            is_absent = False
+            try:
+                return self._open_at(seed, params, pools), seed
+            except BaseException as exc:
+                is_absent = may_pass(self.driver, exc)
+                if not is_absent:
+                    raise
+                logger.warning("alias %r reads from %s, as it has no reader at %s: %s", self.alias, spare, seed, exc)
+            finally:
+                WITHOUT_READER.end(seed, is_absent=is_absent)
         if self._wanted is not None:
             self._wanted = replace(self._wanted, role=Role.WRITER)
         return self._open_at(spare, params, pools), spare

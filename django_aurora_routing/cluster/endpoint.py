@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import random
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
+from ..core.endpoints import Address
 from ..core.failures import Failure, classify_mysql
+from ..core.pacing import Backoff
 from ..core.rows import is_on
 from ..core.splitting import Verification
 from ..core.topology import Role
 from ..drivers.base import Connection, Driver
 from ..errors import FailoverFailedError
+from ..forks import in_each_child
 
 _ROLE = "SELECT @@innodb_read_only, @@read_only"  # a reader of Aurora has the first, any other the second
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds for which an endpoint is not tried, up to half of it less
 _MAY_PASS = (Failure.UNREACHABLE, Failure.BUSY, Failure.LOST, Failure.NEVER_SENT)
 
 
@@ -65,3 +73,38 @@ def _wrong_role(wanted: Verification) -> FailoverFailedError:
     )
     error.in_transaction = False
     return error
+
+
+class Absences:
+    """Endpoints at which nobody could be had. One connection now and then tries again, and the others do without."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """In a forked child: whoever was trying is not there."""
+        self._lock = threading.Lock()
+        self._known: dict[Address, Backoff] = {}
+        self._rng = random.Random()
+
+    def begin(self, address: Address) -> bool:
+        """Whether to try, which nobody else does until `end()` is called where it failed before."""
+        with self._lock:
+            backoff = self._known.get(address)
+            if backoff is None:
+                return True
+            if is_due := backoff.is_due(time.monotonic()):
+                self._known[address] = replace(backoff, due_at=math.inf)
+            return is_due
+
+    def end(self, address: Address, *, is_absent: bool) -> None:
+        with self._lock:
+            if is_absent:
+                backoff = self._known.get(address, Backoff(_FIRST_PAUSE, _LONGEST_PAUSE))
+                self._known[address] = backoff.failed(time.monotonic(), self._rng.random())
+            else:
+                self._known.pop(address, None)
+
+
+WITHOUT_READER = Absences()
+in_each_child(WITHOUT_READER.after_fork)
