@@ -15,8 +15,9 @@ from django.utils.functional import cached_property
 
 from ..cluster.activity import Activity
 from ..cluster.cluster import Cluster
-from ..cluster.connector import Refused, Search
+from ..cluster.connector import Search
 from ..cluster.meeting import MissingSetting
+from ..cluster.outcomes import Refused
 from ..core.endpoints import Address
 from ..core.failover import Place
 from ..core.failures import CLIENT_SIDE_LOSSES, ErrorFacts, Failure, classify_mysql, is_of_the_server

@@ -8,7 +8,7 @@ import math
 import random
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,7 @@ from .cluster import Cluster
 from .credentials import LogIn, log_in
 from .gate import Failed
 from .link import Link, Links
+from .outcomes import Opened, Refused
 from .pools import Pools, Seat, session_at
 from .registry import settle
 
@@ -47,25 +48,6 @@ logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 1.0  # seconds
 _MAY_PASS = (Failure.UNREACHABLE, Failure.BUSY, Failure.LOST, Failure.NEVER_SENT)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A connection, where it is, the generation of the cluster that it was made for, and what it is there for."""
-
-    connection: Connection = field(repr=False)
-    address: Address
-    generation: int
-    seat: Seat | None = None
-    duty: Duty = Duty.READ
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """No connection. `error` is what prevented it when that says it all, else None."""
-
-    reason: str
-    error: BaseException | None
 
 
 @dataclass(frozen=True, slots=True)
