@@ -156,11 +156,12 @@ class Conductor:
             return instance_id
 
     def catch_up(self) -> None:
-        """Return when every running reader has what the writer has now."""
+        """Return when every running reader has what the writer has now, and the topology says so."""
         with self._lock:
             position = replication.written(self._writer("running").server)
             running = self._all.readers(running=True)
             each(lambda reader: replication.wait_applied(reader.server, position), running)
+            self._all.measure()
 
     def delay_replication(self, instance_id: str, seconds: int) -> None:
         _check_delay(seconds)

@@ -127,6 +127,10 @@ class Ensemble:
         rows = [instance.member(is_writer=instance is writer, port=port) for instance in everyone]
         return [row for row in rows if row is not None]
 
+    def measure(self) -> None:
+        """Look at everybody's position now, so that no row of the topology is from before they froze, say."""
+        self._progress.measure()
+
     def writer_is_running(self) -> bool:
         return self.settings.is_cluster and self.writer is not None and self.writer.state == "running"
 

@@ -97,20 +97,22 @@ class Progress:
         reader.applied_until, reader.seen_at = until, asked_at
 
     def _position(self, instance: Instance, variable: str) -> int | None:
-        if instance.state != "running":
-            return None
-        pid, connection = self._connections.get(instance.id, (None, None))
-        try:
-            if connection is None or pid != instance.server.pid:
+        # A connection that was kept may have been cut since; a new one tells.
+        for _ in range(2 if instance.id in self._connections else 1):
+            if instance.state != "running":
+                return None
+            pid, connection = self._connections.get(instance.id, (None, None))
+            try:
+                if connection is None or pid != instance.server.pid:
+                    self._forget(instance)
+                    pid, connection = self._connections[instance.id] = (instance.server.pid, self._connect(instance))
+                connection.cmd_query(f"SELECT @@{variable}")
+                ((text,),), _ = connection.get_rows()
+                return sequence(str(text))
+            except Exception as error:  # noqa: BLE001 - a server that ends in this moment raises all sorts of things
+                logger.debug("%s does not tell its position: %s", instance.id, error)
                 self._forget(instance)
-                pid, connection = self._connections[instance.id] = (instance.server.pid, self._connect(instance))
-            connection.cmd_query(f"SELECT @@{variable}")
-            ((text,),), _ = connection.get_rows()
-        except Exception as error:  # noqa: BLE001 - a server that ends in this moment raises all sorts of things
-            logger.debug("%s does not tell its position: %s", instance.id, error)
-            self._forget(instance)
-            return None
-        return sequence(str(text))
+        return None
 
     @staticmethod
     def _connect(instance: Instance) -> Any:

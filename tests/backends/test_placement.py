@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Container
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -29,6 +30,20 @@ def wait_until_on(alias: str, ids: set[str], seconds: float = 15.0) -> str:
     while (server := server_of(alias)) not in ids and time.monotonic() < deadline:
         time.sleep(0.05)
     return server
+
+
+def wait_while(question: Callable[[], object], seconds: float = 15.0) -> object:
+    """Return the first answer that is false, or the last one when time is up."""
+    deadline = time.monotonic() + seconds
+    while (answer := question()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return answer
+
+
+def sessions_on_writer(cluster: LocalCluster, *, but: Container[int] = ()) -> dict[int, tuple[object, ...]]:
+    """What the application's user has there, by ids, but for some: a former test's may not have ended."""
+    sql = "SELECT id, command, time, state, info FROM information_schema.processlist WHERE user = %s"
+    return {int(row[0]): tuple(row[1:]) for row in cluster.writer.query(sql, [cluster.user]) if row[0] not in but}
 
 
 def test_a_writer_alias_is_on_the_writer_and_a_reader_alias_on_a_reader(
@@ -75,13 +90,23 @@ def test_round_robin_takes_all_readers_in_turn(cluster: LocalCluster, aliases: A
 
 def test_a_reader_alias_holds_no_connection_to_the_writer(cluster: LocalCluster, aliases: Aliases) -> None:
     # Who meets the cluster while no reader answers (on a busy machine) is on the writer until the next refresh.
+    before, readers = sessions_on_writer(cluster), {instance.id for instance in cluster.readers}
     reader = aliases.add("r", read_only=True, topology_refresh_ms=500)
-    wait_until_on(reader, {instance.id for instance in cluster.readers})
-    count = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s"
-    deadline = time.monotonic() + 10
-    while (held := cluster.writer.query(count, [cluster.user])[0][0]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert held == 0
+    assert wait_until_on(reader, readers) in readers
+    assert not wait_while(lambda: sessions_on_writer(cluster, but=before))
+
+
+def test_the_monitor_goes_back_to_a_reader_when_one_answers_again(cluster: LocalCluster, aliases: Aliases) -> None:
+    before = sessions_on_writer(cluster)
+    reader = aliases.add("r", read_only=True, topology_refresh_ms=300)
+    server_of(reader)
+    for instance in cluster.readers:
+        instance.kill()
+    assert wait_until_on(reader, {cluster.writer.id}) == cluster.writer.id
+    connections[reader].close()
+    assert not wait_while(lambda: len(sessions_on_writer(cluster, but=before)) != 1)  # the monitor's
+    cluster.heal()
+    assert not wait_while(lambda: sessions_on_writer(cluster, but=before))
 
 
 def test_the_role_is_asked_of_the_server_not_of_an_old_topology(cluster: LocalCluster, aliases: Aliases) -> None:

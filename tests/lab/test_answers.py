@@ -72,6 +72,22 @@ def test_the_topology_is_the_same_on_every_instance(cluster: LocalCluster) -> No
             assert age <= 1
 
 
+def test_no_row_is_from_before_a_freeze_once_all_is_healed(cluster: LocalCluster) -> None:
+    reader = cluster.readers[0]
+    reader.freeze()
+    time.sleep(2.5)  # longer than it takes until a thawed instance is looked at by itself
+    cluster.heal()
+
+    with connected(cluster, cluster.writer.host) as connection:
+        ages = ask(
+            connection,
+            "SELECT TIMESTAMPDIFF(MICROSECOND, LAST_UPDATE_TIMESTAMP, NOW(6))"
+            " FROM information_schema.replica_host_status",
+        )
+
+    assert max(age for (age,) in ages) < 2_000_000
+
+
 def test_a_prepared_statement_is_answered_too(cluster: LocalCluster) -> None:
     with connected(cluster, cluster.writer.host) as connection:
         cursor = connection.cursor(prepared=True)

@@ -164,7 +164,7 @@ def test_trap_06_the_last_exit_closes_the_connections_of_all_threads(make_config
             connected.wait()
         leave.wait()  # out of the block, with the thread alive
 
-    threads = [threading.Thread(target=use) for _ in range(3)]
+    threads = [threading.Thread(target=use, daemon=True) for _ in range(3)]
     with block:
         names()
         for thread in threads:
@@ -293,19 +293,17 @@ def test_trap_07_nothing_is_kept_of_a_block(make_config: MakeConfig) -> None:
 
 def test_trap_07_many_blocks_over_many_threads_leave_nothing(make_config: MakeConfig) -> None:
     settings = [make_config(f"t{n}") for n in range(10)]
-    gc.collect()
-    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
-    def use(n: int) -> list[str]:
+    def use(n: int) -> tuple[list[str], int]:
         with in_database(settings[n % 10]):
-            return names()
+            return names(), open_files(settings[n % 10])
 
     with ThreadPoolExecutor(8) as pool:
-        for n, result in enumerate(pool.map(use, range(400))):
+        for n, (result, opened) in enumerate(pool.map(use, range(400))):
             assert result == [f"t{n % 10}"]
+            assert opened
         gc.collect()
-        if descriptors:
-            assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert sum(map(open_files, settings)) == 0
 
 
 def test_trap_08_a_bad_engine_fails_in_the_body_and_leaves_nothing() -> None:
