@@ -19,6 +19,7 @@ import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
 from mysql.connector.connection import MySQLConnection
 from mysql.connector.constants import CNX_POOL_ARGS, DEFAULT_CONFIGURATION, ClientFlag, FieldType, ServerFlag
+from mysql.connector.network import MySQLSocket
 
 from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
@@ -26,7 +27,7 @@ from ..core.keepalive import KEEPALIVE, KeepAlive
 from ..core.rows import Rows
 from .base import Look
 from .frames import without_frames
-from .read_ahead import read_ahead
+from .mysql_network import TCPNetwork, UnixNetwork
 from .sockets import descriptor_in, keep_alive, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
@@ -64,10 +65,6 @@ NEVER_SENT = "MySQL Connection not available"
 DRIVER_ERRORS: tuple[type[BaseException], ...] = (mysql.connector.Error, MySQLInterfaceError)
 """All that its calls raise; the extension's commit() and rollback() leak its own class."""
 
-# Client side keep-alive of the pure implementation, which sets none (the extension's library does): a peer that
-# vanished without a word is noticed after about idle + interval x count seconds.
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-
 
 def _is_no_answer_to_a_login(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("# request: ")
@@ -97,6 +94,15 @@ class PureConnection(MySQLConnection):
     status = 0
     is_waiting = False
     look: Look = staticmethod(nothing_seen)
+
+    def _get_connection(self) -> MySQLSocket:
+        network: MySQLSocket
+        if self._unix_socket and os.name == "posix":
+            network = UnixNetwork(self._unix_socket)
+        else:
+            network = TCPNetwork(self.server_host, self.server_port, self._force_ipv6)
+        network.set_connection_timeout(self._connection_timeout)
+        return network
 
     def cmd_query(self, *args: Any, **kwargs: Any) -> Any:
         self.is_waiting = True
@@ -154,10 +160,8 @@ class MySQLConnectorDriver:
             try:
                 with WATCHDOG.after(timeout, lambda: self.abort(connection)):
                     connection.connect(**arguments, connection_timeout=timeout)
-                _tune(connection)
                 if keepalive is not None:
                     keep_alive(connection._socket.sock.fileno(), keepalive)
-                read_ahead(connection)
                 connection.look = look_at(connection._socket.sock.fileno())
             except Exception as exc:  # noqa: BLE001 - of Python's own as well, from the midst of the driver
                 _close_socket(connection)
@@ -239,17 +243,6 @@ _TIMEOUT_ERRORS = tuple(
     for name in ("ReadTimeoutError", "WriteTimeoutError", "ConnectionTimeoutError")
     if isinstance(cls := getattr(mysql.connector.errors, name, None), type)
 )
-
-
-def _tune(connection: Any) -> None:
-    sock = connection._socket.sock
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _close_socket(connection: Any) -> None:

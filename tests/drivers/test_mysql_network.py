@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mysql.connector.errors import InterfaceError, ReadTimeoutError
 
 from django_aurora_routing.drivers.mysql_connector_cursor import Cursor
-from django_aurora_routing.drivers.read_ahead import _ReadAhead
+from django_aurora_routing.drivers.mysql_network import ReadAhead
 
 
 def packet(number: int, payload: bytes) -> bytes:
@@ -34,7 +34,7 @@ def test_packets_in_pieces(payloads: list[bytes], rng: random.Random) -> None:
 
     sender = threading.Thread(target=send)
     sender.start()
-    broker = _ReadAhead()
+    broker = ReadAhead()
     with ours:
         for number, payload in enumerate(payloads):
             assert broker.recv(ours, "here") == packet(number, payload)
@@ -55,7 +55,7 @@ def test_half_a_packet_is_waited_for_no_longer_than_asked() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(0.05)
-        broker = _ReadAhead()
+        broker = ReadAhead()
         theirs.sendall(packet(0, b"whole") + packet(1, b"half")[:5])
         assert broker.recv(ours, "here") == packet(0, b"whole")
         with pytest.raises(ReadTimeoutError):
