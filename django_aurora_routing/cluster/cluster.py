@@ -30,6 +30,7 @@ from .gate import Gate
 from .host_monitor import HostMonitor
 from .link import Links
 from .meeting import Met
+from .news import News
 from .outbox import OUTBOX, Change
 from .remarks import Remarks
 from .response_times import ResponseTimes
@@ -85,7 +86,8 @@ class Cluster:
         return f"<Cluster {self.key}: {self.view.topology}>"
 
     def _make_locks(self) -> None:
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed, self._news = threading.Condition(lock), News(lock)
         self.gate = Gate()
         self.choosing = threading.RLock()
 
@@ -309,6 +311,7 @@ class Cluster:
         self.generation += moved
         self.view = replace(view, version=view.version + 1, generation=self.generation)
         self._changed.notify_all()
+        self._news.tell()
 
     # -- waiting
 
@@ -319,7 +322,7 @@ class Cluster:
     def wait_for_news(self, version: int, until: float) -> None:
         """Return when the view is newer than `version`, at the latest at `until` (`time.monotonic()`)."""
         with self._changed:
-            self._changed.wait_for(lambda: not self.is_at(version), max(0.0, until - time.monotonic()))
+            self._news.wait(lambda: not self.is_at(version), until)
 
     def ensure_known(self, links: Links, until: float) -> BaseException | None:
         """Wait until the cluster has been met. Returns what prevented it, or None.
