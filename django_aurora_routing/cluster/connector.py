@@ -47,6 +47,7 @@ from .registry import settle
 logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 1.0  # seconds
+_RNG = random.SystemRandom()  # costs nothing to make, and forked processes choose differently
 _MAY_PASS = (Failure.UNREACHABLE, Failure.BUSY, Failure.LOST, Failure.NEVER_SENT)
 
 
@@ -168,7 +169,7 @@ class Search:
             initial = options.initial
             start, limit = start_of(initial, cluster.view.topology), initial.retry_timeout or limit
             strategy = initial.strategy or strategy
-            mode = first_mode(start, mode, cluster.view, random.Random())
+            mode = first_mode(start, mode, cluster.view, _RNG)
         turn = cluster.turn(self.alias)
         plan = replace(self._plan(now + limit), mode=mode, strategy=strategy, turn=turn, goal=goal)
         if start.role is not None:  # said of new connections, it comes before what a failover in some region wants
@@ -219,13 +220,13 @@ class Search:
                 return Refused(f"{host}: {outcome.reason}", outcome.error)
             cluster.wait_for_news(view.version, min(deadline, time.monotonic() + options.initial.retry_interval))
 
-    def _choose(self, plan: Plan, view: View, rng: random.Random, activity: Activity) -> Step:
+    def _choose(self, plan: Plan, view: View, activity: Activity) -> Step:
         cluster, now = self.cluster, time.monotonic()
         if not candidates(view, plan.mode, plan.regions).wants_reader:
-            return next_step(plan, view, now, rng)
+            return next_step(plan, view, now, _RNG)
         with cluster.choosing:  # one after the other, so that each counts for the next
             activity.heading = None
-            step = next_step(plan, view, now, rng, cluster.facts(plan.preferences.weights_for(plan.strategy)))
+            step = next_step(plan, view, now, _RNG, cluster.facts(plan.preferences.weights_for(plan.strategy)))
             if isinstance(step, Connect):
                 activity.heading = step.instance.address
             return step
@@ -240,12 +241,11 @@ class Search:
         is_first: bool,
     ) -> Opened | Refused:
         cluster, options = self.cluster, self.options
-        rng = random.Random()
         error: BaseException | None = None
         busy_until = began + options.connect_timeout
         while True:
             view = cluster.view
-            step = self._choose(plan, view, rng, activity)
+            step = self._choose(plan, view, activity)
             if isinstance(step, GiveUp):
                 return self._refused(step, None if options.uses_failover else error)
             if isinstance(step, AwaitTopology):
@@ -368,9 +368,9 @@ class Search:
     def find_again(self, address: Address, reason: str) -> Refused | None:
         """After a loss on `address`: wait until there is an instance to go on with. None when there is one."""
         self.cluster.suspect(address, reason)
-        plan, rng = self._plan(time.monotonic() + self.options.failover_timeout), random.Random()
+        plan = self._plan(time.monotonic() + self.options.failover_timeout)
         while True:
-            step = next_step(plan, self.cluster.view, time.monotonic(), rng)
+            step = next_step(plan, self.cluster.view, time.monotonic(), _RNG)
             if isinstance(step, GiveUp):
                 return self._refused(step, None)
             if isinstance(step, Connect):

@@ -14,7 +14,7 @@ from ..core.endpoints import Address
 from ..core.failures import Failure
 from ..core.pacing import Backoff
 
-MAX_CONNECTING = 16
+MAX_CONNECTING = 24
 """How many connects one process has under way to one cluster at a time, so that a failover is no stampede."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0

@@ -5,6 +5,7 @@ The names are those of the AWS Advanced Python Wrapper. In which order they are 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -97,7 +98,8 @@ PLUGIN_TABLE: dict[str, PluginRow] = {
 DEFAULT_PLUGINS = ("initial_connection", "aurora_connection_tracker", "failover_v2", "host_monitoring_v2")
 
 
-def switched_on(plugins: Collection[str], room: str) -> bool:
+@functools.lru_cache(maxsize=256)
+def switched_on(plugins: tuple[str, ...], room: str) -> bool:
     """Whether one of these plugins switches a room on."""
     return any(room in row.switches_on for name in plugins if (row := PLUGIN_TABLE.get(name)) is not None)
 
