@@ -30,7 +30,7 @@ from .gate import Gate
 from .host_monitor import HostMonitor
 from .link import Links
 from .meeting import Met
-from .news import News
+from .news import News, Waiting
 from .outbox import OUTBOX, Change
 from .remarks import Remarks
 from .response_times import ResponseTimes
@@ -87,7 +87,7 @@ class Cluster:
 
     def _make_locks(self) -> None:
         lock = threading.RLock()
-        self._changed, self._news = threading.Condition(lock), News(lock)
+        self._changed, self.news = threading.Condition(lock), News(lock)
         self.gate = Gate()
         self.choosing = threading.RLock()
 
@@ -311,7 +311,7 @@ class Cluster:
         self.generation += moved
         self.view = replace(view, version=view.version + 1, generation=self.generation)
         self._changed.notify_all()
-        self._news.tell()
+        self.news.tell()
 
     # -- waiting
 
@@ -319,10 +319,9 @@ class Cluster:
         """Whether the view is still that one."""
         return self.view.version == version
 
-    def wait_for_news(self, version: int, until: float) -> None:
+    def wait_for_news(self, version: int, until: float, waiting: Waiting | None = None) -> None:
         """Return when the view is newer than `version`, at the latest at `until` (`time.monotonic()`)."""
-        with self._changed:
-            self._news.wait(lambda: not self.is_at(version), until)
+        (waiting or self.news).wait(lambda: not self.is_at(version), until)
 
     def ensure_known(self, links: Links, until: float) -> BaseException | None:
         """Wait until the cluster has been met. Returns what prevented it, or None.

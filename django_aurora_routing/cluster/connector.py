@@ -40,6 +40,7 @@ from .cluster import Cluster
 from .credentials import LogIn, log_in
 from .gate import Failed
 from .link import Link, Links
+from .news import Waiting
 from .outcomes import Opened, Refused
 from .pools import Pools, Seat, session_at
 from .registry import settle
@@ -185,7 +186,8 @@ class Search:
             if opened is not None:
                 return opened
             is_first, plan = False, self._plan(plan.deadline)
-        return self._follow(plan, params, activity, time.monotonic(), start, is_first)
+        with cluster.news.waiting() as waiting:
+            return self._follow(plan, params, activity, time.monotonic(), start, is_first, waiting)
 
     def _open_host(self, start: Start, params: Mapping[str, Any], deadline: float) -> Opened | Refused | None:
         """Connect to HOST itself, again until its server has the role that it must have. None for: by failover."""
@@ -239,6 +241,7 @@ class Search:
         began: float,
         start: Start,
         is_first: bool,
+        waiting: Waiting,
     ) -> Opened | Refused:
         cluster, options = self.cluster, self.options
         error: BaseException | None = None
@@ -249,7 +252,7 @@ class Search:
             if isinstance(step, GiveUp):
                 return self._refused(step, None if options.uses_failover else error)
             if isinstance(step, AwaitTopology):
-                self._await(step)
+                self._await(step, waiting)
                 continue
             address, is_current = step.instance.address, partial(cluster.is_at, view.version)
             turn = partial(cluster.gate.turn, address, plan.deadline, until_if_busy=busy_until, is_current=is_current)
@@ -351,7 +354,7 @@ class Search:
     def _is_alive(self, connection: Connection) -> bool:
         return self.still_serves(connection, self.options.connect_limit)
 
-    def _await(self, step: AwaitTopology) -> None:
+    def _await(self, step: AwaitTopology, waiting: Waiting | None = None) -> None:
         """Wait for news, having made sure that somebody is looking for them, with credentials that work."""
         cluster = self.cluster
         cluster.offer(self.links, known_to_work=False)
@@ -359,7 +362,7 @@ class Search:
             cluster.writer_search.begin()
         cluster.topology_monitor.wake()
         # Not for longer than that: should the monitors have been released meanwhile, somebody has to wake them again.
-        cluster.wait_for_news(step.version, min(step.until, time.monotonic() + _LOOK_AGAIN))
+        cluster.wait_for_news(step.version, min(step.until, time.monotonic() + _LOOK_AGAIN), waiting)
 
     def _refused(self, step: GiveUp, error: BaseException | None) -> Refused:
         problem = self.cluster.problem
