@@ -136,7 +136,11 @@ def is_placed(settings_dict: Mapping[str, Any], options: Options) -> bool:
 
     It does when no plugin wants the topology, and when HOST is a proxy, which tells nothing of what is behind it.
     """
-    return options.uses_topology and not parse_endpoint(seed_of(settings_dict).host).kind.hides_instances
+    return _is_placed(seed_of(settings_dict), options)
+
+
+def _is_placed(seed: Address, options: Options) -> bool:
+    return options.uses_topology and not parse_endpoint(seed.host).kind.hides_instances
 
 
 def cluster_key_of(settings_dict: Mapping[str, Any], options: Options) -> str:
@@ -176,16 +180,18 @@ def _lists_instances(seed: Address, options: Options) -> bool:
 
 def cluster_known_to(settings_dict: Mapping[str, Any], options: Options, driver: Driver) -> Cluster | None:
     """The alias's cluster, if anybody in this process has connected to it; for who may not connect himself."""
-    if not is_placed(settings_dict, options):
+    seed = seed_of(settings_dict)
+    if not _is_placed(seed, options):
         return None
-    return known_cluster(_registered_as(settings_dict, options, driver), options.cluster_id)
+    return known_cluster(_registered_as(seed, options, driver), options.cluster_id)
 
 
 def search_for(
     alias: str, settings_dict: Mapping[str, Any], options: Options, driver: Driver, params: Mapping[str, Any]
 ) -> Search | None:
     """What places the alias's connections; None when it talks to HOST alone."""
-    if not is_placed(settings_dict, options) or params.get("unix_socket"):
+    seed = seed_of(settings_dict)
+    if not _is_placed(seed, options) or params.get("unix_socket"):
         return None
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
     # As a server has it, so that nothing needs to be sent for it; the drivers' own default is another.
@@ -195,9 +201,10 @@ def search_for(
         Link(driver, _with_monitors_own(plain, options.host_monitor_params)),
         options.connect_limit,
     )
-    name, key = cluster_key_of(settings_dict, options), _registered_as(settings_dict, options, driver)
+    key = _registered_as(seed, options, driver)
 
     def make() -> Cluster:
+        name = cluster_key_of(settings_dict, options)
         return Cluster(name, cluster_settings_of(settings_dict, options), links, cluster_id=options.cluster_id)
 
     cluster = cluster_of(key, make)
@@ -207,17 +214,18 @@ def search_for(
     return Search(key, cluster, links, options, alias=alias, measuring=measuring)
 
 
-def _registered_as(settings_dict: Mapping[str, Any], options: Options, driver: Driver) -> Hashable:
+def _registered_as(seed: Address, options: Options, driver: Driver) -> Hashable:
     """What the alias's cluster is found by in the registry.
 
     It is one a driver, whose monitors end and close connections of each other's and of the applications'. That two
     aliases with one `cluster_id` lead to one cluster is to be shown yet.
     """
-    seed = seed_of(settings_dict)
     return cluster_key(parse_endpoint(seed.host), seed.port), options.cluster_id, driver
 
 
-def _with_monitors_own(params: Mapping[str, Any], own: Mapping[str, object]) -> dict[str, Any]:
+def _with_monitors_own(params: Mapping[str, Any], own: Mapping[str, object]) -> Mapping[str, Any]:
     """Credentials of the alias's are for its own user: a monitor that is given another logs in by that one's."""
+    if not own:
+        return params
     has_own = names_an_account(own)
     return {**{name: value for name, value in params.items() if not has_own or name != CREDENTIALS}, **own}

@@ -224,11 +224,12 @@ class Search:
 
     def _choose(self, plan: Plan, view: View, activity: Activity) -> Step:
         cluster, now = self.cluster, time.monotonic()
-        if not candidates(view, plan.mode, plan.regions).wants_reader:
-            return next_step(plan, view, now, _RNG)
+        found = candidates(view, plan.mode, plan.regions)
+        if not found.wants_reader:
+            return next_step(plan, view, now, _RNG, found=found)
         with cluster.choosing:  # one after the other, so that each counts for the next
             activity.heading = None
-            step = next_step(plan, view, now, _RNG, cluster.facts(plan.preferences.weights_for(plan.strategy)))
+            step = next_step(plan, view, now, _RNG, cluster.facts(plan.preferences.weights_for(plan.strategy)), found)
             if isinstance(step, Connect):
                 activity.heading = step.instance.address
             return step

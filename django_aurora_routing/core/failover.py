@@ -174,15 +174,24 @@ def first_mode(start: Start, mode: FailoverMode, view: View, rng: random.Random)
     return next(iter(_MODES[start.role]), mode)
 
 
-def next_step(plan: Plan, view: View, now: float, rng: random.Random, facts: Facts = NO_FACTS) -> Step:
+def next_step(
+    plan: Plan,
+    view: View,
+    now: float,
+    rng: random.Random,
+    facts: Facts = NO_FACTS,
+    found: Candidates | None = None,
+) -> Step:
     """What to do next: connect to an instance, wait for news of the cluster, or give up.
+
+    `found` is what `candidates()` says of this plan and view, for who has asked already.
 
     A writer is connected to when its own word that it writes is younger than the last failure anybody met on it.
     Readers that are set aside, or not what the alias prefers, are passed over; the writer stands in for them. Where it
     may not, that is with strict_reader, the reader that is least behind does. A writer that is out of the question, by
     its region or as no member of a custom endpoint, is not waited for.
     """
-    found = candidates(view, plan.mode, plan.regions)
+    found = found or candidates(view, plan.mode, plan.regions)
     if now >= plan.deadline:
         return GiveUp(_summary(plan, view, found))
     if readers := preferred_readers(found.readers, plan.preferences):
