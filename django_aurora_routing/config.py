@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ Databases: TypeAlias = "dict[str, dict[str, Any]]"
 
 _IN_A_URL = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
 _MERGED = ("OPTIONS", "TEST")
+_HOST = re.compile(r"(?P<host>[^:]+|\[.+\]):(?P<port>[0-9]{1,5})")
 
 
 def databases(
@@ -35,9 +37,9 @@ def databases(
     A definition is a URL, for dj-database-url to read, or a dict as in DATABASES, which is what django-environ and
     dj-database-url make. `name` is the writer's alias. `readers` names theirs, or they are "reader", or "reader1",
     "reader2", ... (with "crm_" before it for `name="crm"`). What a reader does not say is as it is at the writer, so
-    its HOST, which may be given as a string, is often enough. With our engines a cluster has one reader alias by
-    itself; `readers=[]` if it shall not. `common` are settings for all of them, as CONN_MAX_AGE and ENGINE; OPTIONS
-    are added to.
+    its HOST is often enough: that may be given as a string, "replica1" or "replica1:5433". With our engines a cluster
+    has one reader alias by itself; `readers=[]` if it shall not. `common` are settings for all of them, as CONN_MAX_AGE
+    and ENGINE; OPTIONS are added to.
 
     Every reader mirrors the writer in tests, is not part of ATOMIC_REQUESTS, and with our engines is `read_only`.
     Raises ImproperlyConfigured.
@@ -107,12 +109,17 @@ def _named(readers: Iterable[Definition] | Mapping[str, Definition], prefix: str
 def _definition(given: Any, *, host: bool = False) -> dict[str, Any]:
     """A definition as a dict with what it really says: an empty text says nothing."""
     if isinstance(given, str) and given:
-        given = {"HOST": given} if host and "://" not in given else _parsed(given)
+        given = _at(given) if host and "://" not in given else _parsed(given)
     elif not isinstance(given, Mapping):
         raise ImproperlyConfigured(
             f"databases() takes URLs and dicts as in DATABASES, not {given!r}; is the environment variable set?"
         )
     return {key: value for key, value in given.items() if value != ""}
+
+
+def _at(host: str) -> dict[str, Any]:
+    match = _HOST.fullmatch(host.strip())
+    return {"HOST": host} if match is None else {"HOST": match["host"].strip("[]"), "PORT": int(match["port"])}
 
 
 def _parsed(url: str) -> dict[str, Any]:

@@ -24,6 +24,22 @@ URL = f"aurora-mysql://shop:s%40cret@{HOST}:3307/shop"
 POSTGRES = "postgres://shop:secret@primary:5433/shop?sslmode=require"
 
 
+@pytest.mark.parametrize(
+    ("given", "host", "port"),
+    [
+        ("replica1", "replica1", 5433),
+        ("replica1:5434", "replica1", 5434),
+        ("10.0.0.2:5434", "10.0.0.2", 5434),
+        ("[fd00::2]:5434", "fd00::2", 5434),
+        ("fd00::2", "fd00::2", 5433),
+    ],
+)
+def test_a_readers_host_may_have_a_port(given: str, host: str, port: int) -> None:
+    writer = {"ENGINE": "django.db.backends.postgresql", "HOST": "primary", "PORT": 5433}
+    reader = databases(writer, readers=[given])["reader"]
+    assert (reader["HOST"], reader["PORT"]) == (host, port)
+
+
 def test_one_url_of_a_cluster_gives_a_writer_and_a_reader() -> None:
     made = databases(URL)
     same = {"ENGINE": ENGINE, "NAME": "shop", "USER": "shop", "PASSWORD": "s@cret", "HOST": HOST, "PORT": 3307}
