@@ -260,6 +260,7 @@ class Search:
             with contextlib.ExitStack() as stack:
                 seat: Seat | None = None
                 if self.pools is not None:
+                    waiting.pass_on()  # there may be no place free
                     seat = stack.enter_context(self.pools.take(address, self._is_alive))
                     if not is_current():
                         continue  # that may have taken its time

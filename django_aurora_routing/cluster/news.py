@@ -18,20 +18,25 @@ class News:
     """
 
     def __init__(self, lock: threading.RLock) -> None:
-        self._told = threading.Condition(lock)
+        self._connect = threading.Condition(lock)
+        self._know = threading.Condition(lock)
 
     def tell(self) -> None:
         """There is news, for all who wait now. Whoever calls this holds the lock."""
-        self._told.notify(MAX_CONNECTING)
+        for told in (self._connect, self._know):
+            told.notify(MAX_CONNECTING)
 
     def wait(self, is_there: Callable[[], bool], until: float) -> None:
-        """Return when there is news, which stays so; at the latest at `until` (`time.monotonic()`)."""
-        with self.waiting() as waiting:
+        """Return when there is news, which stays so; at the latest at `until` (`time.monotonic()`).
+
+        For one who only has to know: he does not wait for those that connect.
+        """
+        with Waiting(self._know) as waiting:
             waiting.wait(is_there, until)
 
     def waiting(self) -> Waiting:
         """For one who connects when there is news, and may wait again then."""
-        return Waiting(self._told)
+        return Waiting(self._connect)
 
 
 class Waiting:
@@ -47,11 +52,18 @@ class Waiting:
     def wait(self, is_there: Callable[[], bool], until: float) -> None:
         """As `News.wait()`."""
         with self._told:
-            self._pass_on()
+            self._wake_next()
             # They are woken in the order in which they came: who finds nothing new has none behind him who would.
+            self._wakes_next = True  # also when an exception ends the wait, which may have been woken already
             self._wakes_next = self._told.wait_for(is_there, max(0.0, until - time.monotonic()))
 
-    def _pass_on(self) -> None:
+    def pass_on(self) -> None:
+        """What comes next may take its time: wake the next one now."""
+        if self._wakes_next:
+            with self._told:
+                self._wake_next()
+
+    def _wake_next(self) -> None:
         if self._wakes_next:
             self._wakes_next = False
             self._told.notify()
@@ -60,6 +72,4 @@ class Waiting:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._wakes_next:
-            with self._told:
-                self._pass_on()
+        self.pass_on()

@@ -15,7 +15,7 @@ LONG = 30.0
 
 
 class Crowd:
-    """Threads that wait for news, each of which then does something before it leaves."""
+    """Threads that wait for news to connect, each of which then does something before it leaves."""
 
     def __init__(self, then: Callable[[Waiting], None]) -> None:
         self.lock = threading.RLock()
@@ -26,7 +26,7 @@ class Crowd:
         self._threads = [threading.Thread(target=self._wait, daemon=True) for _ in range(CROWD)]
         for thread in self._threads:
             thread.start()
-        self._until(lambda: len(self.news._told._waiters) == CROWD)  # type: ignore[attr-defined]
+        self._until(lambda: len(self.news._connect._waiters) == CROWD)  # type: ignore[attr-defined]
 
     def _wait(self) -> None:
         with contextlib.suppress(RuntimeError), self.news.waiting() as waiting:
@@ -89,6 +89,72 @@ def test_who_fails_wakes_the_next_as_well() -> None:
     crowd = Crowd(fail)
     crowd.tell()
     crowd.join()
+
+
+def test_who_expects_to_be_held_up_wakes_the_next_before() -> None:
+    may_leave = threading.Event()
+
+    def be_held_up(waiting: Waiting) -> None:
+        waiting.pass_on()
+        may_leave.wait(LONG)
+
+    crowd = Crowd(be_held_up)
+    crowd.tell()
+    crowd.settle(CROWD)
+    may_leave.set()
+    crowd.join()
+
+
+def test_who_only_has_to_know_does_not_wait_for_those_that_connect() -> None:
+    may_leave, knows = threading.Event(), threading.Event()
+
+    def stay(waiting: Waiting) -> None:
+        may_leave.wait(LONG)
+
+    crowd = Crowd(stay)
+
+    def know() -> None:
+        crowd.news.wait(lambda: crowd.is_there, time.monotonic() + LONG)
+        knows.set()
+
+    threading.Thread(target=know, daemon=True).start()
+    crowd.tell()
+    assert knows.wait(LONG / 3)
+    may_leave.set()
+    crowd.join()
+
+
+def test_an_exception_that_ends_a_wait_does_not_end_the_waking() -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt() -> bool:
+        if waiting_since:  # asked again: it has been woken, and something else comes in between
+            raise Interrupted
+        waiting_since.append(time.monotonic())
+        return False
+
+    waiting_since: list[float] = []
+    news, woken = News(threading.RLock()), threading.Event()
+
+    def be_interrupted() -> None:
+        with contextlib.suppress(Interrupted), news.waiting() as waiting:
+            waiting.wait(interrupt, time.monotonic() + LONG)
+
+    def wait() -> None:
+        with news.waiting() as waiting:
+            waiting.wait(woken_by.is_set, time.monotonic() + LONG)
+        woken.set()
+
+    woken_by = threading.Event()
+    for number, target in enumerate((be_interrupted, wait), 1):
+        threading.Thread(target=target, daemon=True).start()
+        while len(news._connect._waiters) < number:  # type: ignore[attr-defined]
+            time.sleep(0.005)
+    woken_by.set()
+    with news._connect:
+        news._connect.notify()  # the last of those that are woken at first
+    assert woken.wait(LONG / 3)
 
 
 def test_nobody_waits_for_longer_than_he_says() -> None:
