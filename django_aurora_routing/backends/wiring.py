@@ -136,11 +136,11 @@ def is_placed(settings_dict: Mapping[str, Any], options: Options) -> bool:
 
     It does when no plugin wants the topology, and when HOST is a proxy, which tells nothing of what is behind it.
     """
-    return _is_placed(seed_of(settings_dict), options)
+    return options.uses_topology and not _hides_instances(seed_of(settings_dict))
 
 
-def _is_placed(seed: Address, options: Options) -> bool:
-    return options.uses_topology and not parse_endpoint(seed.host).kind.hides_instances
+def _hides_instances(seed: Address) -> bool:
+    return parse_endpoint(seed.host).kind.hides_instances
 
 
 def cluster_key_of(settings_dict: Mapping[str, Any], options: Options) -> str:
@@ -181,7 +181,7 @@ def _lists_instances(seed: Address, options: Options) -> bool:
 def cluster_known_to(settings_dict: Mapping[str, Any], options: Options, driver: Driver) -> Cluster | None:
     """The alias's cluster, if anybody in this process has connected to it; for who may not connect himself."""
     seed = seed_of(settings_dict)
-    if not _is_placed(seed, options):
+    if not options.uses_topology or _hides_instances(seed):
         return None
     return known_cluster(_registered_as(seed, options, driver), options.cluster_id)
 
@@ -191,7 +191,7 @@ def search_for(
 ) -> Search | None:
     """What places the alias's connections; None when it talks to HOST alone."""
     seed = seed_of(settings_dict)
-    if not _is_placed(seed, options) or params.get("unix_socket"):
+    if not options.uses_topology or _hides_instances(seed) or params.get("unix_socket"):
         return None
     plain = {name: value for name, value in params.items() if name not in _NOT_FOR_MONITORS}
     # As a server has it, so that nothing needs to be sent for it; the drivers' own default is another.
