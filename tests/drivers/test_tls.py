@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mysql.connector.errors import InterfaceError
 
 from django_aurora_routing.core.endpoints import Address
 from django_aurora_routing.core.failures import Failure, classify_mysql
@@ -21,6 +23,7 @@ from django_aurora_routing.drivers.mysql_connector import MySQLConnectorDriver
 from django_aurora_routing.lab.binaries import find_program, make_template
 from django_aurora_routing.lab.servers import Accounts, Server
 
+REFUSAL = b"\xff\x15\x04#28000written on the way"
 ACCOUNTS = Accounts(user="app", password="app-password", root_password="r", replica_password="p", databases=("app",))
 pytestmark = [
     pytest.mark.lab,
@@ -159,3 +162,24 @@ def test_a_frozen_server_ends_a_login_in_time(driver: Driver, server: Server, pl
         server.thaw()
         with contextlib.suppress(Exception):
             server.sql("SELECT 1")
+
+
+def test_nothing_is_believed_that_comes_before_the_encryption(fresh: Callable[[], Server]) -> None:
+    """Somebody on the way has written a packet behind the server's greeting, which would be read as its answer."""
+    server = fresh()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def relay_greeting() -> None:
+        client, _ = listener.accept()
+        with client, socket.create_connection(("127.0.0.1", server.port)) as behind:
+            head = behind.recv(4, socket.MSG_WAITALL)
+            greeting = head + behind.recv(int.from_bytes(head[:3], "little"), socket.MSG_WAITALL)
+            client.sendall(greeting + len(REFUSAL).to_bytes(3, "little") + b"\x02" + REFUSAL)
+            client.recv(1)  # until it hangs up
+
+    threading.Thread(target=relay_greeting, daemon=True).start()
+    address = Address("127.0.0.1", listener.getsockname()[1])
+    params = {"user": ACCOUNTS.user, "password": ACCOUNTS.password, "use_pure": True}
+    with listener, pytest.raises(InterfaceError, match="before the encryption began") as raised:
+        MySQLConnectorDriver().connect(address, params, 5)
+    assert raised.value.errno == 2026
