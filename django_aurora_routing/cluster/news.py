@@ -18,12 +18,12 @@ class News:
     """
 
     def __init__(self, lock: threading.RLock) -> None:
-        self._connect = threading.Condition(lock)
-        self._know = threading.Condition(lock)
+        self._to_connect = threading.Condition(lock)
+        self._to_know = threading.Condition(lock)
 
     def tell(self) -> None:
         """There is news, for all who wait now. Whoever calls this holds the lock."""
-        for told in (self._connect, self._know):
+        for told in (self._to_connect, self._to_know):
             told.notify(MAX_CONNECTING)
 
     def wait(self, is_there: Callable[[], bool], until: float) -> None:
@@ -31,12 +31,12 @@ class News:
 
         For one who only has to know: he does not wait for those that connect.
         """
-        with Waiting(self._know) as waiting:
+        with Waiting(self._to_know) as waiting:
             waiting.wait(is_there, until)
 
     def waiting(self) -> Waiting:
         """For one who connects when there is news, and may wait again then."""
-        return Waiting(self._connect)
+        return Waiting(self._to_connect)
 
 
 class Waiting:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mysql.connector.errors import InterfaceError
 from mysql.connector.network import MySQLSocket, MySQLTCPSocket, MySQLUnixSocket, NetworkBrokerPlain
 
+from ..core.keepalive import KeepAlive
+from .sockets import keep_alive_at
+
 if TYPE_CHECKING:
     _Base = MySQLSocket
 else:
@@ -21,8 +24,8 @@ else:
 
 _AT_LEAST, _AT_MOST = 1 << 16, 1 << 20  # bytes asked for in one call
 
-# A peer that vanished without a word is noticed after about idle + interval x count seconds.
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+# Where the options say nothing: a peer that vanished without a word is noticed after about 60 seconds.
+_KEEPALIVE = KeepAlive(True, idle=30, interval=10, probes=3)
 
 
 class ReadAhead(NetworkBrokerPlain):
@@ -107,10 +110,7 @@ class TCPNetwork(_Sparing, MySQLTCPSocket):
         sock = self.sock
         assert sock is not None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        keep_alive_at(sock, _KEEPALIVE)
 
 
 class UnixNetwork(_Sparing, MySQLUnixSocket):

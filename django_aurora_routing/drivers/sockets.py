@@ -35,15 +35,19 @@ _pythons_own_poll = _made_by_python()
 
 
 def keep_alive(fd: int, wanted: KeepAlive) -> None:
-    """Set keep-alive at a TCP socket. What the system does not know is left out."""
+    """Set keep-alive at a socket that only its number is known of; nothing where it is none of TCP's."""
     with socket.socket(fileno=os.dup(fd)) as sock:
-        if sock.family not in (socket.AF_INET, socket.AF_INET6):
-            return
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(wanted.on))
-        idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"  # as macOS calls it
-        for name, value in ((idle, wanted.idle), ("TCP_KEEPINTVL", wanted.interval), ("TCP_KEEPCNT", wanted.probes)):
-            if value is not None and hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            keep_alive_at(sock, wanted)
+
+
+def keep_alive_at(sock: socket.socket, wanted: KeepAlive) -> None:
+    """Set keep-alive at a TCP socket. What the system does not know is left out."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(wanted.on))
+    idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"  # as macOS calls it
+    for name, value in ((idle, wanted.idle), ("TCP_KEEPINTVL", wanted.interval), ("TCP_KEEPCNT", wanted.probes)):
+        if value is not None and hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def look_at(fd: int) -> Look:

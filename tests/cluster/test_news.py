@@ -14,6 +14,13 @@ CROWD = 2 * MAX_CONNECTING + 5
 LONG = 30.0
 
 
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONG / 3
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert is_so()
+
+
 class Crowd:
     """Threads that wait for news to connect, each of which then does something before it leaves."""
 
@@ -26,7 +33,7 @@ class Crowd:
         self._threads = [threading.Thread(target=self._wait, daemon=True) for _ in range(CROWD)]
         for thread in self._threads:
             thread.start()
-        self._until(lambda: len(self.news._connect._waiters) == CROWD)  # type: ignore[attr-defined]
+        wait_until(lambda: len(self.news._to_connect._waiters) == CROWD)  # type: ignore[attr-defined]
 
     def _wait(self) -> None:
         with contextlib.suppress(RuntimeError), self.news.waiting() as waiting:
@@ -39,20 +46,14 @@ class Crowd:
             self.is_there = True
             self.news.tell()
 
-    def _until(self, is_so: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + LONG / 3
-        while not is_so() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        assert is_so()
-
     def settle(self, number: int) -> None:
         """Return when so many are awake, and nobody else has woken for a while."""
-        self._until(lambda: len(self.woken) >= number)
+        wait_until(lambda: len(self.woken) >= number)
         time.sleep(0.1)
         assert len(self.woken) == number
 
     def join(self) -> None:
-        self._until(lambda: not any(thread.is_alive() for thread in self._threads))
+        wait_until(lambda: not any(thread.is_alive() for thread in self._threads))
         assert len(self.woken) == CROWD
 
 
@@ -135,7 +136,8 @@ def test_an_exception_that_ends_a_wait_does_not_end_the_waking() -> None:
         return False
 
     waiting_since: list[float] = []
-    news, woken = News(threading.RLock()), threading.Event()
+    news = News(threading.RLock())
+    woken, woken_by = threading.Event(), threading.Event()
 
     def be_interrupted() -> None:
         with contextlib.suppress(Interrupted), news.waiting() as waiting:
@@ -146,14 +148,13 @@ def test_an_exception_that_ends_a_wait_does_not_end_the_waking() -> None:
             waiting.wait(woken_by.is_set, time.monotonic() + LONG)
         woken.set()
 
-    woken_by = threading.Event()
+    waiters = news._to_connect._waiters  # type: ignore[attr-defined]
     for number, target in enumerate((be_interrupted, wait), 1):
         threading.Thread(target=target, daemon=True).start()
-        while len(news._connect._waiters) < number:  # type: ignore[attr-defined]
-            time.sleep(0.005)
+        wait_until(lambda number=number: len(waiters) == number)  # type: ignore[misc]
     woken_by.set()
-    with news._connect:
-        news._connect.notify()  # the last of those that are woken at first
+    with news._to_connect:
+        news._to_connect.notify()  # the last of those that are woken at first
     assert woken.wait(LONG / 3)
 
 
