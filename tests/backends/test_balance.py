@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -62,6 +64,26 @@ def wait_for_a_grant(made: Kept, new: Instance) -> None:
     new.report()
     balance = made.all[0].known_cluster().balance
     wait_for(lambda: balance.is_moving)
+
+
+def test_who_is_still_connecting_counts(
+    cluster: LocalCluster, kept: Callable[..., Kept], caplog: pytest.LogCaptureFixture
+) -> None:
+    made = kept(4)
+    used = server_of(made.all[0])
+    (slow,) = (reader for reader in cluster.readers if reader.id != used)
+    for connection in made.all:
+        connection.inc_thread_sharing()
+    slow.delay(0.2)
+    caplog.set_level(logging.DEBUG, logger="django_aurora_routing.cluster.balance")
+    threads = [threading.Thread(target=connection.ensure_connection) for connection in made.all[1:]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [record.getMessage() for record in caplog.records] == []
+    slow.heal()
+    assert made.servers() == {reader.id: 2 for reader in cluster.readers}
 
 
 def test_a_transaction_is_left_alone(crowded: tuple[Kept, Instance, Instance]) -> None:
