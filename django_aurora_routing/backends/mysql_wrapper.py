@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -56,18 +57,28 @@ class MySQLWrapperMixin(ClusterWrapperMixin):
             )
         return level.lower()
 
+    def session_setup(self, conn_params: Mapping[str, Any]) -> str:
+        # What init_command says comes before it, as with Django's own backend.
+        return "" if conn_params.get("init_command") else self._modes(self._options.read_only)
+
+    def _modes(self, read_only: bool) -> str:
+        """The statement that gives a session its isolation level and its access mode; empty where there is neither."""
+        level = self.isolation_level
+        modes = [*([f"ISOLATION LEVEL {level.upper()}"] if level else ()), *(["READ ONLY"] if read_only else ())]
+        return f"SET SESSION TRANSACTION {', '.join(modes)}" if modes else ""
+
     def init_connection_state(self) -> None:
         # Also on a reader: should it be promoted while we are on it, it still takes no write from here.
-        level, read_only = self.isolation_level, self.is_read_only_wanted()
-        if level and read_only:
-            self.isolation_level = f"{level}, read only"  # goes with the statement that Django sends for the level
+        read_only = self.is_read_only_wanted()
+        modes, level = self._modes(read_only), self.isolation_level
+        self.isolation_level = None  # or Django would send it once more
         try:
             super().init_connection_state()
         finally:
             self.isolation_level = level
-        if read_only and not level:
+        if modes and modes != self.driver.setup_of(self.connection):
             with self.cursor() as cursor:
-                cursor.execute(self.access_mode_sql % "ONLY")
+                cursor.execute(modes)
         self.session_is_read_only = read_only
         self._set_up_forwarding()
 

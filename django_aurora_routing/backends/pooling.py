@@ -57,10 +57,10 @@ class PooledSessionsMixin(_Base):
         limits = self._options.pool
         if limits is None:
             return None
-        cluster = None if search is None else search.cluster
+        cluster, setup = (None, "") if search is None else (search.cluster, search.setup)
         is_asked = bool(self.settings_dict.get("CONN_HEALTH_CHECKS"))
         limit = self._options.connect_limit
-        return pools_of(PoolSettings(self.alias, self.driver, cluster, params, limits, limit, is_asked))
+        return pools_of(PoolSettings(self.alias, self.driver, cluster, params, limits, limit, is_asked, setup))
 
     def open_directly(
         self, seed: Address, params: Mapping[str, Any], pools: Pools | None

@@ -187,9 +187,14 @@ def cluster_known_to(settings_dict: Mapping[str, Any], options: Options, driver:
 
 
 def search_for(
-    alias: str, settings_dict: Mapping[str, Any], options: Options, driver: Driver, params: Mapping[str, Any]
+    alias: str,
+    settings_dict: Mapping[str, Any],
+    options: Options,
+    driver: Driver,
+    params: Mapping[str, Any],
+    setup: str = "",
 ) -> Search | None:
-    """What places the alias's connections; None when it talks to HOST alone."""
+    """What places the alias's connections, each of which is to run `setup`; None when it talks to HOST alone."""
     seed = seed_of(settings_dict)
     if not options.uses_topology or _hides_instances(seed) or params.get("unix_socket"):
         return None
@@ -211,7 +216,7 @@ def search_for(
     measuring = None
     if options.measures_responses:
         measuring = Link(driver, _with_monitors_own(plain, options.response_params))
-    return Search(key, cluster, links, options, alias=alias, measuring=measuring)
+    return Search(key, cluster, links, options, alias=alias, measuring=measuring, setup=setup)
 
 
 def _registered_as(seed: Address, options: Options, driver: Driver) -> Hashable:

@@ -144,7 +144,8 @@ class ClusterWrapperMixin(
         self._leave_seat()
         activity, options = self._activity, self._options
         activity.inherited, self.look = False, nothing_seen
-        search = self._search = search_for(self.alias, self.settings_dict, options, self.driver, conn_params)
+        setup = self.session_setup(conn_params)
+        search = self._search = search_for(self.alias, self.settings_dict, options, self.driver, conn_params, setup)
         if search is not None:
             found = search.found()
             if isinstance(found, Refused):
@@ -168,6 +169,10 @@ class ClusterWrapperMixin(
         if search.cluster.dialect is not None and search.cluster.dialect.is_cluster:
             self.tell_extensions(search.cluster.view.topology)
         return opened.connection
+
+    def session_setup(self, conn_params: Mapping[str, Any]) -> str:
+        """The statement that each new session of the alias is to run, whatever it is used for; empty for none."""
+        return ""
 
     def meet_hang_up(self) -> None:
         """Raise what `look()` has seen, while nothing has been sent: Django's error, or that of a failover."""

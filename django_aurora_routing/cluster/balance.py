@@ -110,7 +110,7 @@ class Balance:
         targets = shares(strategy, goals, preferences.weights_for(strategy))
         # Those near the ceiling are left alone: neither filled nor emptied.
         counted = self._fit[alias] - (near - {i.address for i in goals})
-        here = Counter(place for a in activities if (place := a.counts_for) in counted)  # or who connects is made up for
+        here = Counter(place for a in activities if (place := a.counts_for) in counted)  # connecting, too
         moves = next_moves(here, targets, near - before, pace(here.total()), self._rng)
         if moves:
             there = ", ".join(f"{address}: {here[address]}" for address in {**targets, **here})

@@ -34,7 +34,7 @@ from ..core.options import FailoverMode, Options
 from ..core.preferences import Preferences
 from ..core.regions import Candidates, Duty
 from ..core.topology import Instance, Role
-from ..drivers.base import Connection, Driver
+from ..drivers.base import SETUP, Connection, Driver
 from .activity import Activity
 from .cluster import Cluster
 from .credentials import LogIn, log_in
@@ -57,7 +57,8 @@ class Search:
     """What one alias wants of its cluster, which the registry knows by `key`.
 
     `measuring` opens the sessions that measure how fast readers answer. The instance is chosen first; with `pools`, a
-    session that is kept for it is then taken before one is opened.
+    session that is kept for it is then taken before one is opened. `setup` is what a new one is to run; not where HOST
+    is no cluster: it may be a proxy there, and some of these take two statements at a time for a session of its own.
     """
 
     key: Hashable
@@ -68,6 +69,7 @@ class Search:
     alias: str = ""
     measuring: Link | None = None
     pools: Pools | None = None
+    setup: str = ""
 
     @property
     def driver(self) -> Driver:
@@ -311,7 +313,7 @@ class Search:
         generation = self.cluster.generation
         connection: Connection | None = None
         try:
-            connection = self.log_in(self.driver, address, params, _left(until))
+            connection = self.log_in(self.driver, address, {**params, SETUP: self.setup}, _left(until))
             reason = None if is_known else self._wrong_role(connection, step, _left(until))
             if seat is not None and reason is None:
                 seat.fill(connection)

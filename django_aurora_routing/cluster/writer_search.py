@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..core.endpoints import Address
 from ..core.failures import Failure
-from ..core.pacing import Backoff
+from ..core.pacing import Backoff, in_between
 from ..drivers.base import Connection
 from .executor import BackgroundThread
 
@@ -81,6 +81,11 @@ class WriterSearch:
                 self._heard_at[claimed] = now
         self._probe(claimed).ask_at_once()
 
+    def asks_besides(self, probe: Probe) -> list[float]:
+        """When the others ask next, of those that are connected."""
+        others = tuple(self._probes.values())
+        return [other.next_at for other in others if other is not probe and other.connection is not None]
+
     def stop(self, until: float) -> None:
         for probe in tuple(self._probes.values()):
             probe.stop(until)
@@ -107,7 +112,7 @@ class Probe:
 
     def _begin(self) -> None:
         self._began = time.monotonic()
-        self._next_at = self._began
+        self.next_at = self._began
         self._refused = Backoff(1.0, 30.0)
 
     def wake(self) -> None:
@@ -135,13 +140,13 @@ class Probe:
             # Not to connect anew for each of many questions, that are asked while somebody waits for this.
             return cluster.settings.high_refresh if cluster.topology_monitor.is_hurried else None
         now = time.monotonic()
-        if now < self._next_at and not at_once:
-            return self._next_at - now  # whoever woke it up may not make it ask faster
+        if now < self.next_at and not at_once:
+            return self.next_at - now  # whoever woke it up may not make it ask faster
         try:
             pause = self._ask()
         finally:
             self._heard.set()
-        self._next_at = time.monotonic() + pause
+        self.next_at = time.monotonic() + pause
         return pause
 
     def _ask(self) -> float:
@@ -175,7 +180,11 @@ class Probe:
         if self.connection is None:
             rate = max(rate, cluster.settings.reconnect_interval)  # on an open connection it asks more often
         pause = rate * max(1.0, 5 * (time.monotonic() - self._began) / _HIGH_RATE_FOR - 4)
-        return min(pause, max(_SLOWEST, rate)) * self._rng.uniform(0.5, 1.5)
+        pause = min(pause, max(_SLOWEST, rate))
+        if self.connection is None:
+            return pause * self._rng.uniform(0.5, 1.5)
+        now = time.monotonic()
+        return in_between(now, pause, cluster.writer_search.asks_besides(self), self._rng) - now
 
     def _disconnect(self) -> None:
         connection, self.connection = self.connection, None

@@ -1,4 +1,4 @@
-"""What the rest of the house needs of a database driver: nine methods, and nothing of Django."""
+"""What the rest of the house needs of a database driver: ten methods, and nothing of Django."""
 
 from __future__ import annotations
 
@@ -15,12 +15,21 @@ Look = Callable[[int], Sequence[tuple[int, int]]]
 Connection = Any
 """A driver's own connection object; only its driver module looks inside."""
 
+SETUP = "aurora_setup"
+"""The name that a statement for a new session has among the arguments of a connection."""
+
 
 class Driver(Protocol):
     """One driver. Stateless: one instance serves all threads."""
 
     def connect(self, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
-        """Open a session within about `timeout` seconds, login included. Raises the driver's own errors."""
+        """Open a session within about `timeout` seconds, login included. Raises the driver's own errors.
+
+        A statement in `params[SETUP]` is run there, if that costs no round trip more; `setup_of` tells.
+        """
+
+    def setup_of(self, connection: Connection) -> str:
+        """The statement that was run as the session was opened, and after each reset; empty if there was none."""
 
     def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Rows:
         """Run one statement of ours and return its rows. Raises the driver's own errors.

@@ -13,7 +13,7 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -25,7 +25,7 @@ from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
 from ..core.keepalive import KEEPALIVE, KeepAlive
 from ..core.rows import Rows
-from .base import Look
+from .base import SETUP, Look
 from .frames import without_frames
 from .mysql_network import TCPNetwork, UnixNetwork
 from .sockets import descriptor_in, keep_alive, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
@@ -85,7 +85,49 @@ def extension_problem() -> str | None:
     return None  # pragma: no cover - it failed before and loads now
 
 
-class PureConnection(MySQLConnection):
+class _Session:
+    """Over either of the driver's connections: what it sends after a login and after a reset, in fewer round trips."""
+
+    wanted_setup = ""
+    setup = ""
+    """What was run together with the driver's own SET NAMES: `wanted_setup`, or nothing."""
+    _is_to_be_set_up = False
+
+    if TYPE_CHECKING:
+        _client_flags: int
+
+        def cmd_query(self, query: str | bytes) -> Any: ...
+
+    def _post_connection(self) -> None:
+        self.setup = ""
+        self._is_to_be_set_up = bool(self.wanted_setup and self._client_flags & ClientFlag.MULTI_STATEMENTS)
+        super()._post_connection()  # type: ignore[misc]
+
+    def _execute_query(self, query: str) -> None:
+        if not self._is_to_be_set_up:
+            super()._execute_query(query)  # type: ignore[misc]
+            return
+        self._is_to_be_set_up = False
+        self._execute_all(f"{query}; {self.wanted_setup}")
+        self.setup = self.wanted_setup
+
+    def _execute_all(self, statements: str) -> None:
+        """Run more than one statement, none of which returns rows."""
+        raise NotImplementedError
+
+    @property
+    def autocommit(self) -> bool:
+        return autocommits(self)
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        """Nothing is sent where the server is so already: the driver's own sets it with each connect."""
+        if not server_status(self) or self.autocommit != value:
+            self.cmd_query(b"SET autocommit = 1" if value else b"SET autocommit = 0")
+        self._autocommit = value
+
+
+class PureConnection(_Session, MySQLConnection):
     """Keeps what the server says of the session with each answer, of which the driver's own keeps two flags.
 
     `is_waiting` says that a statement is under way, or was left by an exception that is not the driver's own.
@@ -114,20 +156,25 @@ class PureConnection(MySQLConnection):
         self.is_waiting = False
         return answer
 
-    @property
-    def autocommit(self) -> bool:
-        return autocommits(self)
-
-    @autocommit.setter
-    def autocommit(self, value: bool) -> None:
-        """Nothing is sent where the server is so already: the driver's own sets it with each connect."""
-        if not self.status or self.autocommit != value:
-            self.cmd_query(b"SET autocommit = 1" if value else b"SET autocommit = 0")
-        self._autocommit = value
+    def _execute_all(self, statements: str) -> None:
+        for _ in self.cmd_query_iter(statements):
+            pass
 
     def _handle_server_status(self, flags: int) -> None:
         self.status = flags
         super()._handle_server_status(flags)
+
+
+class ExtensionConnection(_Session, CMySQLConnection if HAVE_EXTENSION else object):  # type: ignore[misc]
+    """The C extension's."""
+
+    socket_id: object = None
+    look: Look = staticmethod(nothing_seen)
+
+    def _execute_all(self, statements: str) -> None:
+        self.cmd_query(statements)
+        while self.next_result():
+            pass
 
 
 def server_status(connection: Any) -> int:
@@ -151,12 +198,14 @@ class MySQLConnectorDriver:
         arguments = {**params, "host": address.host, "port": address.port}
         use_pure = bool(arguments.pop("use_pure", False))
         keepalive: KeepAlive | None = arguments.pop(KEEPALIVE, None)
+        setup = str(arguments.pop(SETUP, ""))
         if arguments.get("unix_socket"):
             arguments.pop("host")
         if not HAVE_EXTENSION or use_pure:
             # The time limit of this implementation is one per answer of the login; the watchdog covers the
             # statements that it sends afterwards.
             connection: Any = PureConnection()
+            connection.wanted_setup = setup
             try:
                 with WATCHDOG.after(timeout, lambda: self.abort(connection)):
                     connection.connect(**arguments, connection_timeout=timeout)
@@ -172,7 +221,8 @@ class MySQLConnectorDriver:
             return connection  # type: ignore[no-any-return]
         # The extension's time limit ends with the server's greeting, and is in whole seconds; the watchdog covers
         # the rest of the login.
-        extension: Any = CMySQLConnection()
+        extension: Any = ExtensionConnection()
+        extension.wanted_setup = setup
         with WATCHDOG.after(timeout, lambda: _abort_login(extension, address)):
             extension.connect(**arguments, connection_timeout=max(1, math.ceil(timeout)))
         fd = descriptor_in(extension._cmysql)
@@ -181,6 +231,9 @@ class MySQLConnectorDriver:
         if fd is not None and keepalive is not None:
             keep_alive(fd, keepalive)
         return extension  # type: ignore[no-any-return]
+
+    def setup_of(self, connection: Any) -> str:
+        return connection.setup  # type: ignore[no-any-return]
 
     def ask(self, connection: MySQLConnectionAbstract, sql: str, timeout: float | None = None) -> Rows:
         if timeout is not None:

@@ -18,7 +18,7 @@ from ..core.endpoints import Address
 from ..core.failures import ErrorFacts
 from ..core.keepalive import KEEPALIVE, KeepAlive
 from ..core.rows import Rows
-from .base import Look
+from .base import SETUP, Look
 from .sockets import keep_alive, look_at, nothing_seen, point_nowhere, shut_login_down, socket_id
 from .watchdog import WATCHDOG
 
@@ -203,6 +203,7 @@ class MySQLClientDriver:
         """Open a session. Arguments are those of `MySQLdb.connect()`."""
         arguments = {**params, "host": address.host, "port": address.port}
         keepalive: KeepAlive | None = arguments.pop(KEEPALIVE, None)
+        arguments.pop(SETUP, None)  # what the driver sends itself cannot take it along
         if arguments.get("unix_socket"):
             arguments.pop("host")
         # The library's time limit is in whole seconds, and one for each answer of the login. The watchdog covers what
@@ -219,6 +220,9 @@ class MySQLClientDriver:
         if keepalive is not None:
             keep_alive(connection.fileno(), keepalive)
         return connection
+
+    def setup_of(self, connection: Connection) -> str:
+        return ""
 
     def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Rows:
         if timeout is not None:

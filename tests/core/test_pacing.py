@@ -1,6 +1,15 @@
-"""Pacing: pauses double, end at the longest, and are never all the same."""
+"""Pacing: pauses double, end at the longest, and are never all the same; who asks alike asks by turns."""
 
-from django_aurora_routing.core.pacing import Backoff
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_aurora_routing.core.pacing import Backoff, in_between
+
+PERIOD = 0.1
 
 
 def test_pauses_double_up_to_the_longest() -> None:
@@ -21,3 +30,46 @@ def test_it_is_due_at_first_and_then_when_the_time_has_come() -> None:
     waiting = backoff.failed(10.0, chance=0.0)
     assert not waiting.is_due(10.9)
     assert waiting.is_due(11.0)
+
+
+@given(
+    st.floats(0, 1e6),
+    st.floats(0.001, 10),
+    st.lists(st.floats(-20, 20), max_size=10),
+    st.randoms(use_true_random=False),
+)
+def test_the_next_time_is_about_one_period_away(
+    now: float, period: float, others: list[float], rng: random.Random
+) -> None:
+    due = in_between(now, period, [now + other for other in others], rng)
+    assert 0.499 * period <= due - now <= 1.501 * period
+
+
+def asks_of(count: int, rng: random.Random) -> list[float]:
+    """When so many have asked, who began almost together; from the third second on, when they know each other."""
+    due = [rng.uniform(0, PERIOD / 10) for _ in range(count)]
+    asks: list[float] = []
+    while not asks or asks[-1] < 10:
+        (at, one) = min((at, one) for one, at in enumerate(due))
+        asks.append(at)
+        due[one] = in_between(at, PERIOD, [other for number, other in enumerate(due) if number != one], rng)
+    return [at for at in asks if at > 3]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_those_who_ask_alike_ask_as_often_as_each_would_alone(count: int) -> None:
+    asks = asks_of(count, random.Random(count))
+    assert len(asks) == pytest.approx(count * 7 / PERIOD, rel=0.05)
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_and_never_all_at_once(count: int) -> None:
+    """Alone, each pause may be one and a half periods; evenly spread, it is a period for all of them together."""
+    for seed in range(20):
+        pauses = [later - earlier for earlier, later in pairwise(asks_of(count, random.Random(seed)))]
+        assert max(pauses) < 2 * PERIOD / count
+
+
+def test_two_processes_do_not_ask_in_step() -> None:
+    firsts = {round(asks_of(3, random.Random(seed))[0] % PERIOD, 3) for seed in range(20)}
+    assert len(firsts) > 10
