@@ -58,6 +58,11 @@ class ExtensionsMixin(_Base):
             problem = f"OPTIONS['plugins'] names {name!r}, of which no object can be made: {exc!r}"
             raise ImproperlyConfigured(f"DATABASES[{self.alias!r}]: {problem}") from exc
 
+    @property
+    def has_own_way_to_connect(self) -> bool:
+        """Whether a plugin may do something to a new session, before Django does."""
+        return any(type(plugin).connect is not Plugin.connect for plugin in self._extensions)
+
     def log_in(self, driver: Driver, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
         """`credentials.log_in()`, with the plugins around it; the first that was named is the outermost."""
         connect = partial(log_in, driver, address, params, timeout)

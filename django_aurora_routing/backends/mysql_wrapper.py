@@ -58,8 +58,10 @@ class MySQLWrapperMixin(ClusterWrapperMixin):
         return level.lower()
 
     def session_setup(self, conn_params: Mapping[str, Any]) -> str:
-        # What init_command says comes before it, as with Django's own backend.
-        return "" if conn_params.get("init_command") else self._modes(self._options.read_only)
+        # Django's statement comes after what init_command and plugins do, and has the last word.
+        if conn_params.get("init_command") or self.has_own_way_to_connect:
+            return ""
+        return self._modes(self._options.read_only)
 
     def _modes(self, read_only: bool) -> str:
         """The statement that gives a session its isolation level and its access mode; empty where there is neither."""
@@ -71,7 +73,7 @@ class MySQLWrapperMixin(ClusterWrapperMixin):
         # Also on a reader: should it be promoted while we are on it, it still takes no write from here.
         read_only = self.is_read_only_wanted()
         modes, level = self._modes(read_only), self.isolation_level
-        self.isolation_level = None  # or Django would send it once more
+        self.isolation_level = None  # it is sent here, unless it has been sent with the login
         try:
             super().init_connection_state()
         finally:

@@ -57,8 +57,8 @@ class Search:
     """What one alias wants of its cluster, which the registry knows by `key`.
 
     `measuring` opens the sessions that measure how fast readers answer. The instance is chosen first; with `pools`, a
-    session that is kept for it is then taken before one is opened. `setup` is what a new one is to run; not where HOST
-    is no cluster: it may be a proxy there, and some of these take two statements at a time for a session of its own.
+    session that is kept for it is then taken before one is opened. `setup` is what a new one is to run; not on
+    HOST itself, which may be a proxy: for two statements in one packet some pin a session, and some refuse them.
     """
 
     key: Hashable
@@ -184,7 +184,7 @@ class Search:
         # The first meeting was before that: the writer has called itself one then, but maybe by another name.
         is_first = not after_failure
         if start.role is Substitution.NONE:
-            opened = self._open_host(start, params, plan.deadline)
+            opened = replace(self, setup="")._open_host(start, params, plan.deadline)
             if opened is not None:
                 return opened
             is_first, plan = False, self._plan(plan.deadline)
@@ -226,11 +226,11 @@ class Search:
 
     def _choose(self, plan: Plan, view: View, activity: Activity) -> Step:
         cluster, now = self.cluster, time.monotonic()
+        activity.heading = None
         found = candidates(view, plan.mode, plan.regions)
         if not found.wants_reader:
             return next_step(plan, view, now, _RNG, found=found)
         with cluster.choosing:  # one after the other, so that each counts for the next
-            activity.heading = None
             step = next_step(plan, view, now, _RNG, cluster.facts(plan.preferences.weights_for(plan.strategy)), found)
             if isinstance(step, Connect):
                 activity.heading = step.instance.address

@@ -39,7 +39,7 @@ _NO_SUCH_FUNCTION = 1305
 class PoolSettings:
     """What sessions of a pool have in common; two aliases, or an alias whose settings have changed, share none.
 
-    `limit` is how long a session may take to answer, in seconds. `setup` is what it runs when it is opened or reset.
+    `limit` is how long a session may take to answer, in seconds. `setup` is what it may run when it is opened.
     """
 
     alias: str

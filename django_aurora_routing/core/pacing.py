@@ -29,9 +29,10 @@ def in_between(now: float, period: float, others: Iterable[float], rng: random.R
     """When to ask next, half a `period` to one and a half from now, given when the `others` will, who ask as often.
 
     Each goes to the middle of the longest time in which nobody asks. So all of them are soon spread over the period
-    evenly, and what any of them can see first is seen earliest. One who is alone asks at random.
+    evenly, and what any of them can see first is seen earliest. One who is alone asks at random. Who should have asked
+    more than a period ago is still waiting for an answer, and does not count.
     """
-    taken = sorted((other - now) % period for other in others)
+    taken = sorted((other - now) % period for other in others if now - other <= period)
     if not taken:
         return now + period * rng.uniform(0.5, 1.5)
     size, start = max((end - start, start) for start, end in zip(taken, [*taken[1:], taken[0] + period], strict=True))

@@ -16,7 +16,7 @@ Connection = Any
 """A driver's own connection object; only its driver module looks inside."""
 
 SETUP = "aurora_setup"
-"""The name that a statement for a new session has among the arguments of a connection."""
+"""The name that a statement for a new session has among the arguments of a connection; `connect()` takes it out."""
 
 
 class Driver(Protocol):
@@ -25,11 +25,12 @@ class Driver(Protocol):
     def connect(self, address: Address, params: Mapping[str, Any], timeout: float) -> Connection:
         """Open a session within about `timeout` seconds, login included. Raises the driver's own errors.
 
-        A statement in `params[SETUP]` is run there, if that costs no round trip more; `setup_of` tells.
+        A statement in `params[SETUP]` is run there, if that costs no round trip more, and again by each `reset()`.
+        `setup_of()` tells whether it was.
         """
 
     def setup_of(self, connection: Connection) -> str:
-        """The statement that was run as the session was opened, and after each reset; empty if there was none."""
+        """The statement that was run as the session was opened or reset last; empty if there was none."""
 
     def ask(self, connection: Connection, sql: str, timeout: float | None = None) -> Rows:
         """Run one statement of ours and return its rows. Raises the driver's own errors.

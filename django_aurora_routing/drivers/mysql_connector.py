@@ -101,7 +101,10 @@ class _Session:
     def _post_connection(self) -> None:
         self.setup = ""
         self._is_to_be_set_up = bool(self.wanted_setup and self._client_flags & ClientFlag.MULTI_STATEMENTS)
-        super()._post_connection()  # type: ignore[misc]
+        try:
+            super()._post_connection()  # type: ignore[misc]
+        finally:
+            self._is_to_be_set_up = False
 
     def _execute_query(self, query: str) -> None:
         if not self._is_to_be_set_up:
@@ -157,8 +160,14 @@ class PureConnection(_Session, MySQLConnection):
         return answer
 
     def _execute_all(self, statements: str) -> None:
-        for _ in self.cmd_query_iter(statements):
-            pass
+        self.is_waiting = True
+        try:
+            for _ in self.cmd_query_iter(statements):
+                pass
+        except mysql.connector.Error:
+            self.is_waiting = False
+            raise
+        self.is_waiting = False
 
     def _handle_server_status(self, flags: int) -> None:
         self.status = flags
@@ -173,8 +182,11 @@ class ExtensionConnection(_Session, CMySQLConnection if HAVE_EXTENSION else obje
 
     def _execute_all(self, statements: str) -> None:
         self.cmd_query(statements)
-        while self.next_result():
-            pass
+        try:
+            while self.next_result():
+                pass
+        except MySQLInterfaceError as exc:
+            raise mysql.connector.errors.get_mysql_exception(exc.errno, exc.msg, exc.sqlstate) from exc
 
 
 def server_status(connection: Any) -> int:

@@ -11,6 +11,7 @@ from django.db import connections
 from django_aurora_routing import prevent_writes
 from django_aurora_routing.drivers.mysql_network import TCPNetwork
 from django_aurora_routing.lab import LocalServer
+from django_aurora_routing.plugins import Plugin
 
 from .conftest import ON_MYSQLCLIENT, Aliases
 from .test_failover import execute
@@ -114,5 +115,28 @@ def test_a_server_that_is_no_cluster_may_be_a_proxy(
     account = {"USER": server.user, "PASSWORD": server.password}
     where = {"host": server.host, "port": server.port, "cluster_instance_host_pattern": ...}
     alias = aliases.add("w", use_pure=True, plugins=plugins, **where, **account)
+    assert execute(alias, MODES) == [("read committed", 0)]
+    assert pure(b"SET SESSION TRANSACTION") == [b"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"]
+
+
+class Auditing(Plugin):
+    """Does to each new session what it likes."""
+
+    def connect(self, address: Any, connect: Callable[[], Any]) -> Any:
+        connection = connect()
+        driver = connections["a"].driver  # type: ignore[attr-defined]
+        driver.ask(connection, "CREATE OR REPLACE TEMPORARY TABLE app.audit SELECT 1 AS one")
+        driver.ask(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED, READ WRITE")
+        return connection
+
+
+def test_what_a_plugin_does_to_a_session_comes_before_it(aliases: Aliases) -> None:
+    plugins = f"failover_v2,{__name__}.Auditing"
+    assert execute(aliases.add("a", read_only=True, plugins=plugins), MODES) == [("read committed", 1)]
+
+
+@together
+def test_host_itself_may_be_a_proxy_of_a_cluster(aliases: Aliases, pure: Callable[[bytes], list[bytes]]) -> None:
+    alias = aliases.add("w", use_pure=True, endpoint_substitution_role="none")
     assert execute(alias, MODES) == [("read committed", 0)]
     assert pure(b"SET SESSION TRANSACTION") == [b"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"]

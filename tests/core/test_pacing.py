@@ -45,6 +45,12 @@ def test_the_next_time_is_about_one_period_away(
     assert 0.499 * period <= due - now <= 1.501 * period
 
 
+def test_who_is_stuck_does_not_count() -> None:
+    rng = random.Random(1)
+    due = {in_between(100.0, PERIOD, [100.0 + PERIOD / 4, 100.0 - 3.5 * PERIOD], rng) for _ in range(20)}
+    assert all(100 + 0.65 * PERIOD <= at <= 100 + 0.85 * PERIOD for at in due), "opposite to the one that counts"
+
+
 def asks_of(count: int, rng: random.Random) -> list[float]:
     """When so many have asked, who began almost together; from the third second on, when they know each other."""
     due = [rng.uniform(0, PERIOD / 10) for _ in range(count)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import mysql.connector
 import pytest
 
 from django_aurora_routing.drivers.base import SETUP
-from django_aurora_routing.drivers.mysql_connector import DRIVER_ERRORS, MySQLConnectorDriver
+from django_aurora_routing.drivers.mysql_connector import MySQLConnectorDriver
 
 DRIVER = MySQLConnectorDriver()
 STATEMENT = "SET SESSION lock_wait_timeout = 77"
@@ -32,7 +33,7 @@ def test_without_one(connect: Any) -> None:
 
 
 def test_a_refused_one_is_a_refused_login(connect: Any) -> None:
-    with pytest.raises(DRIVER_ERRORS) as refused:
+    with pytest.raises(mysql.connector.Error) as refused:
         connect(**{SETUP: "SET SESSION no_such_variable = 1"})
     facts = DRIVER.facts(refused.value)
     assert facts is not None
